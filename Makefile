@@ -1,0 +1,38 @@
+# Every target says what it installs before it does so. `make demo` and `make test` are the two commands of the README.
+SHELL := /bin/bash
+VENV  := .venv
+BIN   := $(VENV)/bin
+INVENTORY ?= inventories/lab.py
+
+.PHONY: help venv demo test check lab-up lab-down
+
+help:
+	@echo "make demo      lab hosts, a PgBouncer deploy, and what is true afterwards"
+	@echo "make test      every test, on real hosts; prints the slowest"
+	@echo "make check     lint, types and the fast tests, in seconds"
+	@echo "make lab-up    only the lab hosts        make lab-down    remove them again"
+
+venv: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@echo "==> Python packages into $(VENV)/ (versions in constraints.txt)"
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Poolward needs Python 3.11 or newer; python3 here is $$(python3 -V)."; exit 1; }
+	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+lab-up: venv
+	@$(BIN)/python -m lab up
+
+lab-down: venv
+	@$(BIN)/python -m lab down
+
+demo: lab-up
+	@$(BIN)/poolward run pgbouncer $(INVENTORY)
+	@$(BIN)/poolward verify $(INVENTORY)
+
+check: venv
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/unit tests/fake tests/cli
+
+test: lab-up check
+	@$(BIN)/pytest --durations=15 tests/lab

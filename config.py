@@ -1,0 +1,5 @@
+# pyinfra reads this file from the directory it is started in. One failing host stops the whole run:
+# without this line `pyinfra -y` carries on with the other hosts.
+FAIL_PERCENT = 0
+CONNECT_TIMEOUT = 10
+REQUIRE_PYINFRA_VERSION = "~=3.10"
