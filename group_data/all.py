@@ -1,0 +1,62 @@
+# Poolward's defaults and the operator's knobs. Data only: flat, JSON-friendly, PgBouncer's own names and units.
+# Override what you need in group_data/<environment>.py (the inventory's file name) or in a host's own data.
+
+# Commands run as root through sudo. Log in as root and set this to False where there is no sudo.
+_sudo = True
+
+# What every pooler gets unless pgbouncer_settings says otherwise. A key the installed PgBouncer does not know yet is
+# left out of its file.
+pgbouncer_defaults = {
+    "listen_addr": "*",
+    "listen_port": 6432,
+    "unix_socket_dir": "/var/run/postgresql",
+    "auth_type": "scram-sha-256",
+    # The point of it all: a server connection is lent for one transaction.
+    "pool_mode": "transaction",
+    "default_pool_size": 20,
+    "reserve_pool_size": 5,
+    "reserve_pool_timeout": 3,
+    "max_client_conn": 1000,
+    # PgBouncer lets a client queue for two minutes; no caller of a web request waits that long, and a short queue
+    # turns a jam into errors somebody sees.
+    "query_wait_timeout": 15,
+    # After one failed login all clients fail fast for this long: 15 s turn a PostgreSQL restart into an outage.
+    "server_login_retry": 3,
+    # Take TLS where the server offers it; PgBouncer's own default before 1.20 is to refuse.
+    "server_tls_sslmode": "prefer",
+    # JDBC and lib/pq send extra_float_digits. `options` beside it: what a client puts there is dropped in silence, so
+    # pin such settings on the role (ALTER ROLE … SET); leaving it out opens CVE-2026-107349 on 1.20 to 1.26.0.
+    "ignore_startup_parameters": ["extra_float_digits", "options"],
+    # Drivers that prepare (psycopg 3, JDBC, asyncpg, pgx) work in transaction mode from 1.21 on.
+    "max_prepared_statements": 200,
+    # A client whose machine died is noticed in two minutes instead of two hours.
+    "tcp_keepidle": 60,
+    "tcp_keepintvl": 15,
+    "tcp_keepcnt": 4,
+    # A restarted fleet reconnects all at once.
+    "listen_backlog": 1024,
+}
+
+# Yours, over the defaults.
+pgbouncer_settings = {}
+
+# One line of [databases] each: `host` names a host of the group `databases`, the other keys are PgBouncer's.
+pgbouncer_databases = {}
+
+# Limits per role ([users]); from PgBouncer 1.23 on.
+pgbouncer_users = {}
+
+# Superusers and replication roles never pass through the pooler, but for those named here.
+pgbouncer_allow_superusers = []
+
+# True: Poolward writes the poolers' lines into pg_hba.conf. False: it prints the lines that are missing, and stops.
+pgbouncer_manage_hba = False
+
+# The version to install and to render for, like "1.24.1" or Debian's own "1.24.1-1+deb13u2". None: what is installed,
+# else what apt offers.
+pgbouncer_version = None
+
+# A command on your own machine that prints the secret, e.g. ["vault", "kv", "get", "-field=password", "kv/pgbouncer"].
+# None: a secret is made once on the database host and stays there, readable by root alone.
+pgbouncer_auth_secret_command = None
+pgbouncer_probe_secret_command = None

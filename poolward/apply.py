@@ -1,0 +1,139 @@
+"""What has to happen on a pooler: the differences between what it should be and what it is, and how they take effect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from poolward import settings
+from poolward.desired import PoolerConfig
+from poolward.observed import Console, PoolerState
+
+Action = Literal["none", "reload", "restart", "start"]
+_SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3}
+
+# What SHOW CONFIG says of the process itself, not of what was configured.
+_OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
+_INI_FILE, _USERLIST_FILE = "/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt"
+_DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One thing that is not as it should be: what, how it is, how it should be, and what mending it takes."""
+
+    what: str
+    is_now: str
+    should_be: str
+    action: Action
+
+    def __str__(self) -> str:
+        effect = {
+            "none": "",
+            "reload": "a reload",
+            "restart": "a restart, which cuts every client of this pooler once",
+            "start": "a start",
+        }[self.action]
+        return f"{self.what}: {self.is_now} → {self.should_be}  ({effect})"
+
+
+def action_for(differences: Iterable[Difference]) -> Action:
+    """The one action that makes all of them take effect."""
+    return max((difference.action for difference in differences), key=_SEVERITY.__getitem__, default="none")
+
+
+def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Difference]:
+    """Everything on the host that differs from the configuration; `userlist_matches` None means that it was not read."""
+    found = list(_service_differences(config, state))
+    if state.files[_STAGING].exists:
+        found.append(Difference("an earlier run", "was interrupted", "is finished", "reload"))
+    found += _file_differences(config, state, userlist_matches)
+    if state.console:
+        found += setting_differences(config, state.console)
+        found += database_differences(config, state.console)
+    return found
+
+
+def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+    if not state.active or state.console is None:
+        now = "masked" if state.masked else state.unit["ActiveState"]
+        yield Difference("pgbouncer.service", now if not state.active else "silent on its console", "running", "start")
+    elif state.unit["UnitFileState"] != "enabled":
+        yield Difference("pgbouncer.service", state.unit["UnitFileState"] or "not enabled", "enabled", "reload")
+    if state.active and state.unit["NeedDaemonReload"] == "yes":
+        yield Difference("the unit", "changed on disk", "loaded", "restart")
+    if state.active and state.open_files and state.open_files[0] < config.open_files_need:
+        # The soft limit of a running process can be raised up to its hard limit without a restart.
+        action: Action = "reload" if state.open_files[1] >= config.open_files_need else "restart"
+        yield Difference("open files (LimitNOFILE)", str(state.open_files[0]), str(config.open_files), action)
+
+
+def _file_differences(
+    config: PoolerConfig, state: PoolerState, userlist_matches: bool | None
+) -> Iterable[Difference]:
+    if state.ini != config.ini:
+        yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
+    if userlist_matches is False:
+        yield Difference("userlist.txt", "differs", "holds the auth role's secret", "reload")
+    for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (_USERLIST_FILE, ("root", "postgres", "640"))):
+        file = state.files[path]
+        if file.exists and (file.owner, file.group, file.mode) != wanted:
+            now = f"{file.owner}:{file.group} {file.mode}"
+            yield Difference(path, now, f"{wanted[0]}:{wanted[1]} {wanted[2]}", "reload")
+    if state.drop_in != config.drop_in:
+        only_limit = state.drop_in and _without_limit(state.drop_in) == _without_limit(config.drop_in)
+        now = "differs" if state.drop_in else "missing"
+        yield Difference("the unit's drop-in", now, "as declared", "reload" if only_limit else "restart")
+
+
+def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """Settings whose running value is not the intended one; PgBouncer's default is intended where nothing is written."""
+    for key, shown in console.config.items():
+        if key in _OF_THE_PROCESS:
+            continue
+        setting = settings.find("pgbouncer", key)
+        written = key in config.settings
+        intended = settings.text(setting, config.settings[key]) if written else shown.default
+        if settings.same(setting, config.settings[key], shown.value) if written else shown.value == shown.default:
+            continue
+        # A line that disappears from the file leaves the old value in a running process where there is no default.
+        removed_for_good = not written and not shown.default
+        action: Action = "reload" if shown.changeable and not removed_for_good else "restart"
+        yield Difference(key, shown.value or "(empty)", intended or "(empty)", action)
+
+
+def database_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """Entries of [databases] that are missing, too many, or run with other values."""
+    running = {row["name"]: row for row in console.databases}
+    for name in running.keys() - config.databases.keys() - {"pgbouncer"}:
+        yield Difference(f"database entry {name}", "served", "removed: its clients are cut", "reload")
+    for name, line in config.databases.items():
+        if name not in running:
+            yield Difference(f"database entry {name}", "missing", "served", "reload")
+            continue
+        for column, wanted in _shown_database(config, line).items():
+            shown = running[name].get(column)
+            if shown is not None and shown != wanted:
+                yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", "reload")
+
+
+def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) -> dict[str, str]:
+    """How SHOW DATABASES prints an entry; the reserve's column changed its name in 1.24."""
+    size = line.get("pool_size", config.settings.get("default_pool_size", 20))
+    reserve = line.get("reserve_pool_size", line.get("reserve_pool", config.settings.get("reserve_pool_size", 0)))
+    return {
+        "host": str(line["host"]),
+        "port": str(line["port"]),
+        "database": str(line["dbname"]),
+        "force_user": str(line.get("user", "")),
+        "pool_size": str(size),
+        "reserve_pool": str(reserve),
+        "reserve_pool_size": str(reserve),
+        "pool_mode": str(line.get("pool_mode", "")),
+        "max_connections": str(line["max_db_connections"]),
+    }
+
+
+def _without_limit(drop_in: str) -> list[str]:
+    return [line for line in drop_in.splitlines() if not line.startswith(("LimitNOFILE=", "#"))]

@@ -1,0 +1,172 @@
+"""What a pooler host should look like, for the PgBouncer version it has: the files, and what the process should say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from poolward import auth, render, settings, templates
+from poolward.errors import Problem, Refused
+from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
+from poolward.settings import Value, Version
+
+USERLIST = "/etc/pgbouncer/userlist.txt"
+_RESERVE_NAME_SINCE = Version(1, 24)
+
+
+@dataclass(frozen=True)
+class PoolerConfig:
+    """Everything that is to be true on one pooler, for one version; the secrets are not in it."""
+
+    pooler: Pooler
+    version: Version
+    servers: tuple[Server, ...]
+    settings: Mapping[str, Value]
+    """Every key written into `[pgbouncer]`."""
+    databases: Mapping[str, Mapping[str, Value]]
+    users: Mapping[str, Mapping[str, Value]]
+
+    @cached_property
+    def ini(self) -> str:
+        """The text of pgbouncer.ini."""
+        return render.pgbouncer_ini(
+            databases=self.databases, users=self.users, peers={}, settings=self.settings, version=self.version
+        )
+
+    @property
+    def port(self) -> int:
+        return int(str(self.settings["listen_port"]))
+
+    @property
+    def login_address(self) -> str:
+        """An address a client on the pooler's own host reaches it by: TCP where it listens on TCP."""
+        listen = settings.text(settings.find("pgbouncer", "listen_addr"), self.settings.get("listen_addr", ""))
+        first = listen.split(",")[0].strip()
+        if not first:
+            return str(self.settings["unix_socket_dir"])
+        return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
+
+    @property
+    def open_files_need(self) -> int:
+        """File descriptors in the worst case: clients, server connections, cancel requests (up to twice a pool), own.
+
+        PgBouncer's own estimate leaves out the reserve, dynamic users and cancels.
+        """
+        clients = int(str(self.settings.get("max_client_conn", 100)))
+        servers = sum(self.pooler.entry_limit(entry) + 2 * self.pooler.entry_size(entry) for entry in self.pooler.entries)
+        return clients + servers + len(self.servers) * 2 * AUTH_POOL_SIZE + 20
+
+    @property
+    def open_files(self) -> int:
+        """The need and a quarter more."""
+        return math.ceil(self.open_files_need * 1.25)
+
+    @cached_property
+    def drop_in(self) -> str:
+        """The systemd drop-in."""
+        socket_dir, logfile = str(self.settings["unix_socket_dir"]), str(self.settings.get("logfile", ""))
+        writable = [f"-{path}" for path in (socket_dir, logfile.rpartition("/")[0]) if path.startswith("/")]
+        return templates.rendered(
+            "pgbouncer.service.conf.j2",
+            open_files_need=self.open_files_need,
+            open_files=self.open_files,
+            open_files_hard=max(65536, self.open_files),
+            writable=writable,
+        )
+
+    def userlist(self, secrets: Mapping[str, str]) -> str:
+        """The text of userlist.txt: what PgBouncer itself logs in with, by server name; no application's user.
+
+        In clear, because a SCRAM verifier cannot be used to log in (PgBouncer doc, `auth_user`).
+        """
+        return render.userlist_txt({server.auth_role: secrets[server.name] for server in self.servers})
+
+    def probe_services(self, secrets: Mapping[str, str]) -> dict[str, dict[str, str | int]]:
+        """A libpq service per entry, to log in through the pooler as the probe; `secrets` by server name."""
+        return {
+            f"entry{number}": {
+                "host": self.login_address,
+                "port": self.port,
+                "dbname": entry.name,
+                "user": PROBE_ROLE,
+                "password": secrets[entry.server],
+            }
+            for number, entry in enumerate(self.pooler.entries)
+        }
+
+
+def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
+    """What pooler `name` should be under this version; raises Refused with every setting that does not fit it."""
+    pooler = fleet.poolers[name]
+    if problems := list(_version_problems(pooler, version)):
+        raise Refused(f"{name} has PgBouncer {version}, and these settings do not fit it.", problems)
+    servers = fleet.servers_of([name])
+    own_entry = version >= AUTH_ENTRY_SINCE
+    written: dict[str, Value] = {
+        key: value
+        for key, value in pooler.defaults.items()
+        if not settings.check("pgbouncer", key, value, version, name)
+    }
+    written |= pooler.settings
+    written |= {"auth_file": USERLIST, "auth_user": servers[0].auth_role, "auth_query": auth.QUERY}
+    if own_entry:
+        written["auth_dbname"] = servers[0].auth_role
+    databases = {entry.name: _database_line(pooler, entry, servers, version) for entry in pooler.entries}
+    if own_entry:
+        databases |= {server.auth_role: _auth_line(server, version) for server in servers}
+    users = {user: dict(keys) for user, keys in pooler.users.items()}
+    if version >= USER_LINES_SINCE:
+        users.setdefault(PROBE_ROLE, {"max_user_connections": 1})
+    return PoolerConfig(pooler, version, servers, written, databases, users)
+
+
+def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
+    problems: list[Problem] = []
+    for key, value in pooler.settings.items():
+        problems += settings.check("pgbouncer", key, value, version, f"{pooler.name}: pgbouncer_settings")
+    for entry in pooler.entries:
+        for key, value in entry.keys.items():
+            where = f'{pooler.name}: pgbouncer_databases["{entry.name}"]'
+            problems += settings.check("databases", key, value, version, where)
+    for user, keys in pooler.users.items():
+        where = f'{pooler.name}: pgbouncer_users["{user}"]'
+        if version < USER_LINES_SINCE:
+            problems.append(
+                Problem(
+                    where,
+                    f"PgBouncer {version} stops asking auth_query for a role that has a [users] line",
+                    f"that works from {USER_LINES_SINCE}; until then limit the entry with pool_size or max_db_connections",
+                )
+            )
+        for key, value in keys.items():
+            problems += settings.check("users", key, value, version, where)
+    return problems
+
+
+def _database_line(
+    pooler: Pooler, entry: Entry, servers: tuple[Server, ...], version: Version
+) -> dict[str, Value]:
+    server = next(server for server in servers if server.name == entry.server)
+    line: dict[str, Value] = {"host": server.address, "port": server.port, "dbname": entry.dbname}
+    line |= entry.keys
+    line["max_db_connections"] = pooler.entry_limit(entry)
+    if server.auth_role != servers[0].auth_role:
+        line["auth_user"] = server.auth_role
+        if version >= AUTH_ENTRY_SINCE:
+            line["auth_dbname"] = server.auth_role
+    return line
+
+
+def _auth_line(server: Server, version: Version) -> dict[str, Value]:
+    reserve = "reserve_pool_size" if version >= _RESERVE_NAME_SINCE else "reserve_pool"
+    return {
+        "host": server.address,
+        "port": server.port,
+        "dbname": server.auth_database,
+        "pool_size": AUTH_POOL_SIZE,
+        reserve: 0,
+        "max_db_connections": AUTH_POOL_SIZE,
+        "auth_user": server.auth_role,
+    }

@@ -1,0 +1,113 @@
+"""pg_hba.conf as far as the poolers are concerned: the lines they need, the rule that meets them, the file with them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+
+from poolward.observed import HbaRule
+
+BEGIN, END = "# BEGIN poolward", "# END poolward"
+_NOTE = "# Lines between these two marks are written by Poolward (pgbouncer_manage_hba)."
+
+
+def lines(databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) -> tuple[str, ...]:
+    """The lines the poolers need: `databases` and `addresses` by pooler. One line per pooler, SCRAM only."""
+    return (
+        _NOTE,
+        *(
+            f"host {','.join(_quoted(name) for name in sorted(databases[pooler]))} all "
+            f"{_network(addresses[pooler])} scram-sha-256  # {pooler}"
+            for pooler in sorted(databases)
+            if pooler in addresses
+        ),
+    )
+
+
+def with_block(text: str, block: Sequence[str]) -> str:
+    """The file with our block in it: replaced where it stands, else at the end.
+
+    The end, because PostgreSQL takes the first line that matches: a rule the operator wrote to keep somebody out goes
+    on keeping them out.
+    """
+    ours = "\n".join((BEGIN, *block, END))
+    pattern = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$", re.MULTILINE | re.DOTALL)
+    if pattern.search(text):
+        return pattern.sub(lambda _: ours, text, count=1)
+    return f"{text.rstrip(chr(10))}\n{ours}\n"
+
+
+def kept_for_others(block: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Lines of today's block that belong to poolers this run knows nothing of."""
+    names = set(known)
+    return tuple(line for line in block if "  # " in line and line.rsplit("  # ", 1)[1] not in names)
+
+
+def first_match(rules: Iterable[HbaRule], database: str, user: str, address: str, *, tls: bool) -> HbaRule | None:
+    """The rule PostgreSQL would apply to such a connection over TCP, or None when it would be rejected."""
+    for rule in rules:
+        types = ("host", "hostssl" if tls else "hostnossl")
+        if rule.error is None and rule.type in types and _covers(rule, database, user, address):
+            return rule
+    return None
+
+
+def rules_by_address(rules: Iterable[HbaRule]) -> list[HbaRule]:
+    """Rules that tell clients apart by a single address: behind a pooler all of them come from the pooler's."""
+    single = ("255.255.255.255", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")
+    return [rule for rule in rules if rule.type.startswith("host") and rule.netmask in single and not _loopback(rule)]
+
+
+def shown(rule: HbaRule) -> str:
+    """A rule as one readable line."""
+    where = f" {rule.address}" if rule.address else ""
+    return f"line {rule.line}: {rule.type} {','.join(rule.databases)} {','.join(rule.users)}{where} {rule.method}"
+
+
+def _covers(rule: HbaRule, database: str, user: str, address: str) -> bool:
+    return (
+        any(token in ("all", database) or (token == "sameuser" and user == database) for token in rule.databases)
+        and any(token in ("all", user) or _is_match(token, user) for token in rule.users)
+        and _address_covers(rule, address)
+    )
+
+
+def _is_match(token: str, user: str) -> bool:
+    return token.startswith("/") and re.search(token[1:], user) is not None
+
+
+def _address_covers(rule: HbaRule, address: str) -> bool:
+    if rule.address == "all":
+        return True
+    if rule.address is None or rule.netmask is None:
+        return False  # samehost, samenet and host names: the login that follows tells
+    try:
+        prefix = bin(int(ipaddress.ip_address(rule.netmask))).count("1")
+        return ipaddress.ip_address(address) in ipaddress.ip_network(f"{rule.address}/{prefix}", strict=False)
+    except ValueError:
+        return False
+
+
+def _loopback(rule: HbaRule) -> bool:
+    return rule.address in ("127.0.0.1", "::1")
+
+
+def _network(address: str) -> str:
+    return f"{address}/{128 if ':' in address else 32}"
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def missing(rules: Iterable[HbaRule], databases: Iterable[str], address: str, role: str) -> list[str]:
+    """The databases a pooler at this address cannot reach as `role` on the server, TLS or not."""
+    found = tuple(rules)
+    return [
+        name
+        for name in databases
+        if not any(
+            (rule := first_match(found, name, role, address, tls=tls)) and rule.method != "reject" for tls in (True, False)
+        )
+    ]

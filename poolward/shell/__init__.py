@@ -1,0 +1,44 @@
+"""The only builder of command lines, and the only place that quotes.
+
+Each remote command is one POSIX shell script from this folder with its variables in front. Gathering a host's state in
+one script is what keeps a run short: the price of a remote command is the round trip, not the work.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parent
+PRELUDE = "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+Variable = str | int | bool | Iterable[str]
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command line, what it is for (it completes "could not …") and its bound in seconds."""
+
+    text: str
+    purpose: str
+    timeout: int
+
+
+def script(name: str, purpose: str, timeout: int, /, **variables: Variable) -> Command:
+    """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing."""
+    assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in variables.items())
+    body = "\n".join((PRELUDE, assignments, (SCRIPTS / "common.sh").read_text(), (SCRIPTS / f"{name}.sh").read_text()))
+    return Command(f"timeout -k 10 {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
+
+
+def _text(value: Variable) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else ""
+    if isinstance(value, (str, int)):
+        return str(value)
+    items = list(value)
+    if any("\n" in item for item in items):
+        raise ValueError("a list item with a line break cannot be passed to a script")
+    return "\n".join(items)

@@ -1,0 +1,32 @@
+section() { printf '@%s\n' "$1"; }
+indented() { sed 's/^/|/'; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+
+# Everything PgBouncer does, it does as this user; only this user is let into the console without a password.
+service_user=postgres
+config_dir=/etc/pgbouncer
+ini=$config_dir/pgbouncer.ini
+userlist=$config_dir/userlist.txt
+staging=$config_dir/.poolward
+drop_in=/etc/systemd/system/pgbouncer.service.d/poolward.conf
+
+# console SOCKET_DIR PORT ARGUMENT...: PgBouncer's admin console over its Unix socket.
+console() {
+    console_dir=$1 console_port=$2
+    shift 2
+    PGCONNECT_TIMEOUT=3 PGAPPNAME=poolward timeout 8 runuser -u "$service_user" -- \
+        psql -X -q --csv -v ON_ERROR_STOP=1 -h "$console_dir" -p "$console_port" -U pgbouncer -d pgbouncer "$@"
+}
+
+show_all() {
+    console "$1" "$2" -c '\echo @version' -c 'SHOW VERSION' -c '\echo @config' -c 'SHOW CONFIG' \
+        -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS'
+}
+
+main_pid() { systemctl show pgbouncer.service -p MainPID --value; }
+
+# The directory and port of the Unix socket the running process really listens on, whatever its file says by now.
+console_of() {
+    ss -Hlxp | awk -v needle="pid=$1," 'index($0, needle) && $5 ~ /\/\.s\.PGSQL\.[0-9]+$/ { print $5; exit }' |
+        sed -n 's#^\(.*\)/\.s\.PGSQL\.\([0-9]*\)$#\1 \2#p'
+}

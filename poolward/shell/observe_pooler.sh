@@ -1,0 +1,57 @@
+# variables: server_addresses (one per line), with_candidate
+section os
+. /etc/os-release
+printf '%s %s\n' "${ID:-unknown}" "${VERSION_ID:-testing}"
+command -v dpkg-query >/dev/null || fail "this host has no dpkg: Poolward installs Debian packages"
+
+section packages
+for package in pgbouncer postgresql-client iproute2; do
+    dpkg-query -W -f='${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\n' "$package" 2>/dev/null ||
+        printf '%s unknown not-installed -\n' "$package"
+done
+
+if [ -n "$with_candidate" ]; then
+    section candidate
+    apt-cache policy pgbouncer | awk '$1 == "Candidate:" { print $2 }'
+fi
+
+section unit
+systemctl show pgbouncer.service -p LoadState -p ActiveState -p SubState -p UnitFileState -p MainPID \
+    -p NeedDaemonReload -p Result -p FragmentPath
+pid=$(main_pid)
+
+section open_files
+if [ "$pid" != 0 ]; then awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits"; fi
+
+section files
+for file in "$config_dir" "$ini" "$userlist" "$drop_in" "$staging"; do
+    if [ -e "$file" ]; then stat -c '%n %U %G %a' "$file"; else printf '%s - - -\n' "$file"; fi
+done
+
+# A file somebody wrote by hand may hold a password; ours never does.
+for part in ini drop_in; do
+    section "$part"
+    eval "file=\$$part"
+    [ ! -f "$file" ] || sed -E "s/(password *= *)('([^']|'')*'|[^' ]*)/\1***/g" "$file" | indented
+done
+
+section addresses
+printf '%s\n' "$server_addresses" | while read -r address; do
+    [ -n "$address" ] || continue
+    resolved=$(getent ahosts "$address" | awk 'NR == 1 { print $1 }')
+    source=$(ip -o route get "${resolved:-$address}" 2>/dev/null | sed -n 's/.* src \([^ ]*\).*/\1/p')
+    printf '%s %s %s\n' "$address" "${resolved:--}" "${source:--}"
+done
+
+if [ "$pid" != 0 ] && command -v ss >/dev/null; then
+    section listeners
+    ss -Hltnp | awk -v needle="pid=$pid," 'index($0, needle) { print $4 }'
+    ss -Hlxp | awk -v needle="pid=$pid," 'index($0, needle) { print $5 }'
+    where=$(console_of "$pid")
+    if [ -n "$where" ] && command -v psql >/dev/null; then
+        section console
+        printf '%s\n' "$where"
+        show_all ${where% *} ${where##* } || section console_failed
+    fi
+fi
+section end

@@ -1,0 +1,83 @@
+# Put the staged files in place, make the process take them, and see that it did; if not, put everything back.
+# It all happens on the host, so that a lost connection cannot leave it half done.
+# variables: action (start, reload or restart), expected (KEY,VALUE lines SHOW CONFIG must print), open_files
+was_active=$(systemctl is-active pgbouncer.service || :)
+was_masked=$(systemctl is-enabled pgbouncer.service 2>/dev/null || :)
+
+take() {
+    case $1 in
+    reload) systemctl reload pgbouncer.service ;;
+    *) systemctl restart pgbouncer.service ;;
+    esac
+}
+
+put() { # put FROM TO MODE OWNER: atomic, in the target's own directory
+    cp "$1" "$2.part"
+    chown "$4" "$2.part"
+    chmod "$3" "$2.part"
+    sync "$2.part"
+    mv -f "$2.part" "$2"
+}
+
+restore() {
+    reason=$1
+    trap '' INT TERM HUP
+    set +e
+    for file in "$ini" "$userlist" "$drop_in"; do
+        if [ -f "$file.previous" ]; then cp -p "$file.previous" "$file.part" && mv -f "$file.part" "$file"; else rm -f "$file"; fi
+    done
+    systemctl daemon-reload
+    if [ "$was_active" = active ]; then
+        take "$action" && wait_for_console || { systemctl restart pgbouncer.service; wait_for_console; } ||
+            reason="$reason; and the previous configuration did not come back either: journalctl -u pgbouncer"
+    else
+        systemctl stop pgbouncer.service
+        [ "$was_masked" != masked ] || systemctl mask --quiet pgbouncer.service
+    fi
+    rm -rf "$staging"
+    fail "$reason"
+}
+
+wait_for_console() {
+    deadline=$(($(date +%s) + 10))
+    until where=$(console_of "$(main_pid)") && [ -n "$where" ] && console ${where% *} ${where##* } -c 'SHOW VERSION' >/dev/null 2>&1; do
+        [ "$(date +%s)" -lt "$deadline" ] || return 1
+        sleep 0.05
+    done
+}
+
+differing() {
+    console ${where% *} ${where##* } -t -c 'SHOW CONFIG' | cut -d, -f1,2 >"$staging/running"
+    printf '%s\n' "$expected" | grep -Fxvf "$staging/running" || :
+}
+
+for file in "$ini" "$userlist" "$drop_in"; do
+    rm -f "$file.previous"
+    [ ! -f "$file" ] || cp -p "$file" "$file.previous"
+done
+mkdir -p "${drop_in%/*}"
+chmod 0755 "${drop_in%/*}"
+
+trap 'restore "interrupted"' INT TERM HUP
+trap '[ $? = 0 ] || restore "a step of the switch failed"' EXIT
+since=$(date '+%Y-%m-%d %H:%M:%S')
+put "$staging/userlist.txt" "$userlist" 0640 "root:$service_user"
+put "$staging/pgbouncer.ini" "$ini" 0640 "root:$service_user"
+put "$staging/poolward.conf" "$drop_in" 0644 root:root
+[ "$was_masked" != masked ] || systemctl unmask --quiet pgbouncer.service pgbouncer.socket
+systemctl daemon-reload
+systemctl enable --quiet pgbouncer.service
+if [ "$action" = reload ]; then
+    # The limit of a running process can be raised without a restart, so no client is cut for it.
+    runuser -u "$service_user" -- prlimit --pid "$(main_pid)" --nofile="$open_files:" || :
+fi
+take "$action" || { trap - EXIT; restore "$(journalctl -u pgbouncer --since "$since" -o cat -n 5 | tail -n 5)"; }
+wait_for_console || { trap - EXIT; restore "PgBouncer did not answer on its console: $(journalctl -u pgbouncer --since "$since" -o cat -n 3)"; }
+
+deadline=$(($(date +%s) + 5))
+while wrong=$(differing) && [ -n "$wrong" ]; do
+    [ "$(date +%s)" -lt "$deadline" ] || { trap - EXIT; restore "PgBouncer did not take these values: $(printf '%s' "$wrong" | tr '\n' ' ')"; }
+    sleep 0.1
+done
+trap - EXIT
+rm -rf "$staging"

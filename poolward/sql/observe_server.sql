@@ -1,0 +1,47 @@
+-- What a deploy has to know of one server; one JSON line. Variables: own_roles (JSON array of names).
+SELECT json_build_object(
+    'version', current_setting('server_version'),
+    'version_num', current_setting('server_version_num')::int,
+    'in_recovery', pg_is_in_recovery(),
+    'max_connections', current_setting('max_connections')::int,
+    'superuser_reserved_connections', current_setting('superuser_reserved_connections')::int,
+    'reserved_connections', coalesce(current_setting('reserved_connections', true), '0')::int,
+    'ssl', current_setting('ssl')::boolean,
+    'roles', (
+        SELECT json_object_agg(a.rolname, json_build_object(
+            'login', a.rolcanlogin,
+            'superuser', a.rolsuper,
+            'createrole', a.rolcreaterole,
+            'createdb', a.rolcreatedb,
+            'replication', a.rolreplication,
+            'bypassrls', a.rolbypassrls,
+            'connection_limit', a.rolconnlimit,
+            'expires', a.rolvaliduntil IS NOT NULL AND a.rolvaliduntil <> 'infinity',
+            'password', CASE
+                WHEN a.rolpassword IS NULL THEN 'none'
+                WHEN a.rolpassword LIKE 'SCRAM-SHA-256$%' THEN 'scram-sha-256'
+                WHEN a.rolpassword ~ '^md5[0-9a-f]{32}$' THEN 'md5'
+                ELSE 'other' END,
+            'member_of', coalesce((
+                SELECT json_agg(DISTINCT g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
+                WHERE m.member = a.oid), '[]'),
+            'configured', EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = a.oid)))
+        FROM pg_authid a
+        WHERE a.rolcanlogin OR a.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
+    'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn),
+    'hba', (
+        SELECT json_agg(json_build_object(
+            'line', line_number, 'type', coalesce(type, ''), 'databases', coalesce(database, '{}'),
+            'users', coalesce(user_name, '{}'), 'address', address, 'netmask', netmask,
+            'method', coalesce(auth_method, ''), 'error', error) ORDER BY line_number)
+        FROM pg_hba_file_rules),
+    'hba_loaded', (SELECT pg_conf_load_time() >= modification FROM pg_stat_file(current_setting('hba_file'))),
+    'backends', (
+        SELECT json_agg(b) FROM (
+            SELECT coalesce(datname, '') AS database, coalesce(usename, '') AS role, application_name AS application,
+                   coalesce(host(client_addr), 'local') AS address, count(*) AS count,
+                   count(*) FILTER (WHERE state = 'active') AS active,
+                   coalesce(bool_or(r.rolsuper), false) AS superuser
+            FROM pg_stat_activity LEFT JOIN pg_roles r ON r.oid = usesysid
+            WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+            GROUP BY 1, 2, 3, 4 ORDER BY 5 DESC) b));

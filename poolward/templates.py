@@ -1,0 +1,32 @@
+"""The files of `templates/`, rendered: text in, text out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from psycopg import sql
+
+FOLDER = Path(__file__).parent.parent / "templates"
+
+
+def _sql_literal(value: str) -> str:
+    """A literal that means the same whatever the session says of standard_conforming_strings."""
+    return sql.quote(value).strip()
+
+
+_environment = Environment(
+    loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+)
+_environment.filters["sql"] = _sql_literal
+
+
+def rendered(name: str, **values: Any) -> str:
+    """A Jinja2 template of `templates/` with these values; an undefined name is an error, never an empty string."""
+    return _environment.get_template(name).render(**values)
+
+
+def text(name: str) -> str:
+    """A file of `templates/` as it is."""
+    return (FOLDER / name).read_text()

@@ -1,0 +1,60 @@
+-- The database side of the pooler: two roles, one schema, one function. Run in every database that needs it, as a
+-- superuser, in one transaction; running it again changes nothing.
+--
+-- psql variables: auth_role, probe_role, probe_connection_limit, lookup_source, and, only where a password has to
+-- change, auth_verifier and probe_verifier: SCRAM verifiers, so that no password reaches the server's log.
+
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+-- What the poolers log in as to look up a client's verifier: it may log in and nothing else.
+SELECT format('CREATE ROLE %I LOGIN', :'auth_role') WHERE to_regrole(quote_ident(:'auth_role')) IS NULL \gexec
+ALTER ROLE :"auth_role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+    CONNECTION LIMIT -1 VALID UNTIL 'infinity';
+ALTER ROLE :"auth_role" RESET ALL;
+
+-- What proves that a login passes through the pooler, without any application's password.
+SELECT format('CREATE ROLE %I LOGIN', :'probe_role') WHERE to_regrole(quote_ident(:'probe_role')) IS NULL \gexec
+ALTER ROLE :"probe_role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
+    CONNECTION LIMIT :probe_connection_limit VALID UNTIL 'infinity';
+
+SELECT format('REVOKE %I FROM %I', g.rolname, m.rolname)
+FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
+WHERE m.rolname IN (:'auth_role', :'probe_role') \gexec
+
+\if :{?auth_verifier}
+ALTER ROLE :"auth_role" PASSWORD :'auth_verifier';
+\endif
+\if :{?probe_verifier}
+ALTER ROLE :"probe_role" PASSWORD :'probe_verifier';
+\endif
+
+SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), r)
+FROM unnest(ARRAY[:'auth_role', :'probe_role']) AS r \gexec
+
+CREATE SCHEMA IF NOT EXISTS pgbouncer;
+ALTER SCHEMA pgbouncer OWNER TO CURRENT_USER;
+REVOKE ALL ON SCHEMA pgbouncer FROM PUBLIC;
+REVOKE ALL ON SCHEMA pgbouncer FROM :"auth_role";
+GRANT USAGE ON SCHEMA pgbouncer TO :"auth_role";
+
+-- A function that returns something else cannot be replaced, only made anew.
+SELECT format('DROP FUNCTION %s', p.oid::regprocedure)
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE n.nspname = 'pgbouncer' AND p.proname = 'user_lookup' AND p.proargtypes::oid[] = ARRAY['text'::regtype::oid]
+  AND (pg_get_function_result(p.oid) <> 'TABLE(rolname text, rolpassword text)' OR p.prokind <> 'f') \gexec
+
+-- It returns no row for a role that may not log in, and never a NULL secret: PgBouncer must not have to interpret one.
+SELECT format(
+    'CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(text) RETURNS TABLE (rolname text, rolpassword text) '
+    'LANGUAGE sql STABLE SECURITY DEFINER CALLED ON NULL INPUT SET search_path = pg_catalog, pg_temp AS %L',
+    :'lookup_source') \gexec
+ALTER FUNCTION pgbouncer.user_lookup(text) OWNER TO CURRENT_USER;
+
+-- It hands out password verifiers, so nobody but the auth role may execute it.
+SELECT DISTINCT format('REVOKE ALL ON FUNCTION pgbouncer.user_lookup(text) FROM %s',
+    CASE WHEN acl.grantee = 0 THEN 'PUBLIC' ELSE quote_ident(g.rolname) END)
+FROM pg_proc p
+CROSS JOIN LATERAL aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
+LEFT JOIN pg_roles g ON g.oid = acl.grantee
+WHERE p.oid = 'pgbouncer.user_lookup(text)'::regprocedure AND acl.grantee <> p.proowner \gexec
+GRANT EXECUTE ON FUNCTION pgbouncer.user_lookup(text) TO :"auth_role";
