@@ -92,7 +92,7 @@ def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
     for key, shown in console.config.items():
         if key in _OF_THE_PROCESS:
             continue
-        setting = settings.find("pgbouncer", key)
+        setting = settings.known("pgbouncer", key)
         written = key in config.settings
         intended = settings.text(setting, config.settings[key]) if written else shown.default
         if settings.same(setting, config.settings[key], shown.value) if written else shown.value == shown.default:

@@ -13,7 +13,6 @@ from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LI
 from poolward.settings import Value, Version
 
 USERLIST = "/etc/pgbouncer/userlist.txt"
-_RESERVE_NAME_SINCE = Version(1, 24)
 
 
 @dataclass(frozen=True)
@@ -31,9 +30,8 @@ class PoolerConfig:
     @cached_property
     def ini(self) -> str:
         """The text of pgbouncer.ini."""
-        return render.pgbouncer_ini(
-            databases=self.databases, users=self.users, peers={}, settings=self.settings, version=self.version
-        )
+        wanted = render.Configuration(databases=self.databases, settings=self.settings, users=self.users)
+        return render.pgbouncer_ini(wanted, self.version)
 
     @property
     def port(self) -> int:
@@ -42,8 +40,7 @@ class PoolerConfig:
     @property
     def login_address(self) -> str:
         """An address a client on the pooler's own host reaches it by: TCP where it listens on TCP."""
-        listen = settings.text(settings.find("pgbouncer", "listen_addr"), self.settings.get("listen_addr", ""))
-        first = listen.split(",")[0].strip()
+        first = settings.text(settings.known("pgbouncer", "listen_addr"), self.settings["listen_addr"]).split(",")[0].strip()
         if not first:
             return str(self.settings["unix_socket_dir"])
         return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
@@ -115,7 +112,7 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
         written["auth_dbname"] = servers[0].auth_role
     databases = {entry.name: _database_line(pooler, entry, servers, version) for entry in pooler.entries}
     if own_entry:
-        databases |= {server.auth_role: _auth_line(server, version) for server in servers}
+        databases |= {server.auth_role: _auth_line(server) for server in servers}
     users = {user: dict(keys) for user, keys in pooler.users.items()}
     if version >= USER_LINES_SINCE:
         users.setdefault(PROBE_ROLE, {"max_user_connections": 1})
@@ -159,14 +156,13 @@ def _database_line(
     return line
 
 
-def _auth_line(server: Server, version: Version) -> dict[str, Value]:
-    reserve = "reserve_pool_size" if version >= _RESERVE_NAME_SINCE else "reserve_pool"
+def _auth_line(server: Server) -> dict[str, Value]:
     return {
         "host": server.address,
         "port": server.port,
         "dbname": server.auth_database,
         "pool_size": AUTH_POOL_SIZE,
-        reserve: 0,
+        "reserve_pool_size": 0,
         "max_db_connections": AUTH_POOL_SIZE,
         "auth_user": server.auth_role,
     }

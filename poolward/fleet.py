@@ -88,7 +88,7 @@ class Pooler:
             return self.settings[name]
         if name in self.defaults:
             return self.defaults[name]
-        return settings.default("pgbouncer", name, version or settings.NEWEST)
+        return settings.known("pgbouncer", name).default_in(version or settings.OLDEST)
 
     def entry_size(self, entry: Entry) -> int:
         """`pool_size` of one pool of the entry, in connections."""

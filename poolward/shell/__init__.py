@@ -6,12 +6,15 @@ one script is what keeps a run short: the price of a remote command is the round
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 SCRIPTS = Path(__file__).parent
+SQL = SCRIPTS.parent / "sql"
+PROBE_ROLE = "pgbouncer_probe"
 PRELUDE = "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 Variable = str | int | bool | Iterable[str]
@@ -42,3 +45,19 @@ def _text(value: Variable) -> str:
     if any("\n" in item for item in items):
         raise ValueError("a list item with a line break cannot be passed to a script")
     return "\n".join(items)
+
+
+def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Command:
+    """The command that reads a PostgreSQL server's state, as the operating system's postgres."""
+    own_roles = json.dumps([auth_role, PROBE_ROLE])
+    return script(
+        "observe_server",
+        "read PostgreSQL's state",
+        60,
+        port=port,
+        databases=databases,
+        auth_role=auth_role,
+        own_roles=own_roles,
+        server_sql=(SQL / "observe_server.sql").read_text(),
+        database_sql=(SQL / "observe_database.sql").read_text(),
+    )

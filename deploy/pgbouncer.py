@@ -1,0 +1,4 @@
+# pyinfra -y inventories/prod.py deploy/pgbouncer.py
+from poolward.deploys.pgbouncer import pgbouncer
+
+pgbouncer()

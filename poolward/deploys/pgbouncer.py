@@ -1,0 +1,42 @@
+"""The main job: PgBouncer on every pooler, its side of every database, and the proof."""
+
+from __future__ import annotations
+
+from pyinfra import host, state
+from pyinfra.api import deploy
+
+from poolward import advice, auth, inventory
+from poolward.deploys import preflight
+from poolward.operations import database, pooler, stage
+
+
+@deploy("PgBouncer")
+def pgbouncer() -> None:
+    """Preflight, package, database side, configuration; each stage ends on every host before the next begins."""
+    plan = preflight.plan(state._get())
+    mine = host.name in plan.poolers and inventory.in_limit(state._get(), host.name)
+
+    if mine:
+        pooler.package(host._get(), plan.fleet.poolers[host.name].package_version, name="Package installed and held")
+        pooler.version_fits(host._get(), plan.fleet, name="Settings fit the installed version")
+    stage.complete(name="Every pooler has its package")
+
+    for name, acting in plan.acting_hosts.items():
+        if host.name == acting:
+            _database_side(plan, name)
+    stage.complete(name="Every database knows its poolers")
+
+    if mine:
+        pooler.configuration(host._get(), plan.fleet, name="Configuration applied and proved")
+    stage.finished(name="Every pooler is proved")
+
+
+def _database_side(plan: preflight.Plan, name: str) -> None:
+    server, target = plan.fleet.servers[name], inventory.host(state._get(), name)
+    poolers = [pooler for pooler in plan.fleet.poolers if advice.serves(plan.fleet, server, pooler)]
+    database.own_secrets(target, server, name=f"{name}: the pooler's own secrets exist")
+    if server.manage_hba:
+        wanted = {pooler: advice.databases_of(plan.fleet, server, pooler) for pooler in poolers}
+        database.host_based_access(target, server, wanted, plan.addresses, name=f"{name}: pg_hba.conf lets the poolers in")
+    lookups = auth.databases_with_lookup(plan.fleet, server, plan.versions())
+    database.auth_setup(target, server, lookups, name=f"{name}: auth_setup.sql in {', '.join(lookups)}")

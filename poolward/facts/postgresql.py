@@ -1,0 +1,26 @@
+"""The state of one PostgreSQL server, gathered in one remote command and read-only by the server's own word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pyinfra.api import FactBase
+from pyinfra.api.exceptions import FactProcessError
+
+from poolward import shell
+from poolward.errors import PoolwardError
+from poolward.fleet import AUTH_ROLE
+from poolward.observed import ServerState
+
+
+class Server(FactBase[ServerState | None]):
+    """Limits, roles, rules, backends and, per database, the lookup function; None when it could not be read."""
+
+    def command(self, databases: Sequence[str] = (), port: int = 5432, auth_role: str = AUTH_ROLE) -> str:
+        return shell.observe_server(databases, port, auth_role).text
+
+    def process(self, output: list[str]) -> ServerState | None:
+        try:
+            return ServerState.parse(output)
+        except PoolwardError as error:
+            raise FactProcessError(str(error)) from error

@@ -1,0 +1,69 @@
+"""Reading a host's state in the middle of a run, with an error that says why it could not be read.
+
+pyinfra's `host.get_fact` hands out a default where a fact fails and only marks the host; a decision must not be built
+on that. The facts' own commands and parsers serve both ways.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from pyinfra import logger
+from pyinfra.api import Host
+
+from poolward import remote, shell
+from poolward.errors import CommandFailed
+from poolward.fleet import Server
+from poolward.observed import PoolerState, ServerState
+
+FULL = ("too many clients already", "remaining connection slots are reserved")
+_ATTEMPTS, _PAUSE = 5, 3.0
+
+
+def pooler(host: Host, server_addresses: Sequence[str] = (), *, with_candidate: bool = False) -> PoolerState:
+    """The pooler's state; raises CommandFailed or Unreadable."""
+    command = shell.script(
+        "observe_pooler",
+        "read the pooler's state",
+        60,
+        server_addresses=list(server_addresses),
+        with_candidate=with_candidate,
+    )
+    return PoolerState.parse(remote.must(host, command).splitlines())
+
+
+def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
+    """The server's state; raises CommandFailed or Unreadable.
+
+    A server at its limit refuses even a superuser while other superusers hold the reserved connections, so a refusal
+    for that reason is tried again a few times: one that ends within seconds is the ordinary peak.
+    """
+    command = shell.observe_server(databases, wanted.port, wanted.auth_role)
+    for attempt in range(1, _ATTEMPTS + 1):
+        output = remote.run(host, command)
+        if output.succeeded:
+            return ServerState.parse(output.stdout.splitlines())
+        if not any(reason in output.stderr for reason in FULL):
+            break
+        if attempt < _ATTEMPTS:
+            logger.info(f"{host.print_prefix}every connection is taken (SQLSTATE 53300); asking again in {_PAUSE:g} s")
+            time.sleep(_PAUSE)
+    raise CommandFailed(_why_silent(wanted, output.stderr), _what_helps(output.stderr))
+
+
+def _why_silent(wanted: Server, stderr: str) -> str:
+    if any(reason in stderr for reason in FULL):
+        return (
+            f"{wanted.name}: all connections are taken, the superusers' reserve too (SQLSTATE 53300), "
+            f"in {_ATTEMPTS} attempts over {_PAUSE * (_ATTEMPTS - 1):g} s."
+        )
+    return f"{wanted.name}: PostgreSQL could not be asked: {remote.last_lines(stderr)}"
+
+
+def _what_helps(stderr: str) -> str:
+    if any(reason in stderr for reason in FULL):
+        return "Stop one service, or end idle sessions (pg_terminate_backend), then run again. Nothing was changed."
+    if "No such file or directory" in stderr or "Connection refused" in stderr:
+        return "PostgreSQL does not run there, or not on this port (postgresql_port)."
+    return "Look at the server's log, then run again."

@@ -1,0 +1,161 @@
+"""What a deploy changes on a pooler host."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+
+from pyinfra.api import Host
+
+from poolward import apply, observe, remote, secrets, shell
+from poolward.apply import Action
+from poolward.desired import PoolerConfig, pooler_config
+from poolward.errors import PoolwardError
+from poolward.fleet import USER_LINES_SINCE, Fleet
+from poolward.observed import Console, PoolerState, sections
+from poolward.operations._step import Change, say, step
+
+
+@step
+def package(target: Host, package_version: str | None) -> Generator[Change, None, None]:
+    """PgBouncer, psql and ss are installed without the service being started, and PgBouncer is held."""
+    state = observe.pooler(target)
+    complete = all(status == "installed" for _, status, _ in state.packages.values())
+    wanted = package_version in (None, state.package_version)
+    if complete and state.held and wanted:
+        return
+
+    def install() -> None:
+        command = shell.script("install", "install PgBouncer", 600, version=package_version or "")
+        remote.must(target, command)
+        say(f"PgBouncer {observe.pooler(target).package_version}, held: an upgrade would restart it unasked")
+
+    yield install
+
+
+@step
+def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
+    """The pooler runs exactly what is declared, proved by its own word and by a login through every entry.
+
+    A change is tried on the host's own binary first, switched in one step that takes itself back, proved, and taken
+    back if the proof fails.
+    """
+    config, state = fitting(target, fleet)
+    auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
+    userlist = config.userlist(auth_secrets)
+    differences = apply.differences(config, state, userlist_matches=_userlist_matches(target, userlist))
+    action = apply.action_for(differences)
+    if action == "none":
+        problem = login_problem(target, config, probe_secrets)
+        if problem is None:
+            return
+        say(f"everything is as declared, but the login proof fails, so it is applied again: {problem}")
+        action = "reload"
+
+    def change() -> None:
+        for difference in differences:
+            say(str(difference))
+        _stage(target, config, userlist)
+        candidate = _try_candidate(target)
+        _switch(target, config, candidate, action)
+        try:
+            prove(target, config, userlist, probe_secrets)
+        except PoolwardError as error:
+            raise _taken_back(target, action, error) from error
+        say(f"{action} done; every value is the running one, and the probe logs in through {len(config.pooler.entries)} entries")
+
+    yield change
+
+
+def fitting(target: Host, fleet: Fleet) -> tuple[PoolerConfig, PoolerState]:
+    """What the host should be for the version that is installed on it, and what it is."""
+    state = observe.pooler(target)
+    if state.version is None:
+        raise PoolwardError(f"PgBouncer is not installed on {target.name}.", "Run the whole deploy, not a part of it.")
+    return pooler_config(fleet, target.name, state.version), state
+
+
+@step
+def version_fits(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
+    """The settings fit the version that was really installed; nothing of the configuration is written before this."""
+    fitting(target, fleet)
+    yield from ()
+
+
+def prove(target: Host, config: PoolerConfig, userlist: str, probe_secrets: Mapping[str, str]) -> None:
+    """Raises PoolwardError unless the host is as declared and the probe logs in through every entry."""
+    state = observe.pooler(target)
+    left = apply.differences(config, state, userlist_matches=_userlist_matches(target, userlist))
+    if left:
+        raise PoolwardError("After the switch this still differs: " + "; ".join(map(str, left)))
+    if problem := login_problem(target, config, probe_secrets):
+        raise PoolwardError(problem)
+
+
+def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str, str]) -> str | None:
+    """What keeps the probe from logging in through an entry, or None."""
+    services = config.probe_services(probe_secrets)
+    command = shell.script(
+        "login",
+        "log in through the pooler",
+        30 + 25 * len(services),
+        services=services,
+        release=config.version < USER_LINES_SINCE,
+    )
+    answers = sections(remote.must(target, command, stdin=shell.psql.service_file(services)).splitlines())
+    failed = {
+        str(keys["dbname"]): "".join(answers.get(name, ["no answer"]))
+        for name, keys in services.items()
+        if answers.get(name) != [f"ok {keys['user']}"]
+    }
+    if not failed:
+        return None
+    told = "; ".join(f"{entry}: {answer.removeprefix('failed ')}" for entry, answer in failed.items())
+    return f"The probe cannot log in through {target.name}: {told}"
+
+
+def _userlist_matches(target: Host, userlist: str) -> bool:
+    """Compared on the host, so that not even a hash of it is printed anywhere."""
+    return remote.run(target, shell.script("compare_userlist", "compare userlist.txt", 10), stdin=userlist).succeeded
+
+
+def _stage(target: Host, config: PoolerConfig, userlist: str) -> None:
+    files = {"userlist.txt": userlist, "pgbouncer.ini": config.ini, "poolward.conf": config.drop_in}
+    for name, text in files.items():
+        remote.must(target, shell.script("stage", f"write the new {name}", 15, file=name), stdin=text)
+
+
+def _try_candidate(target: Host) -> Console:
+    output = remote.run(target, shell.script("try_candidate", "try the new configuration", 40))
+    if not output.succeeded:
+        remote.run(target, shell.script("unstage", "remove the refused candidate", 10))
+        raise PoolwardError(
+            f"{target.name}: its own PgBouncer refuses the new configuration: {remote.last_lines(output.stderr)}",
+            "The running one was not touched. Correct the setting and run again.",
+        )
+    return Console.parse(sections(output.stdout.splitlines()))
+
+
+def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Action) -> None:
+    not_tried = ("listen_addr", "unix_socket_dir", "pidfile", "logfile", "auth_file", "conffile", "min_pool_size")
+    expected = [f"{key},{_csv(row.value)}" for key, row in candidate.config.items() if key not in not_tried]
+    command = shell.script(
+        "switch", "switch to the new configuration", 120, action=action, expected=expected, open_files=config.open_files
+    )
+    remote.must(target, command)
+
+
+def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardError:
+    command = shell.script("take_back", "put the previous configuration back", 90, action=action)
+    output = remote.run(target, command)
+    if output.succeeded:
+        end = "Nothing runs, as before." if action == "start" else "The previous configuration is back and running."
+        return PoolwardError(f"{target.name}: {error.message}", end)
+    return PoolwardError(
+        f"{target.name}: {error.message}\n  And putting the previous configuration back failed: {output.stderr.strip()}",
+        "By hand: cp -p /etc/pgbouncer/pgbouncer.ini.previous /etc/pgbouncer/pgbouncer.ini, the same with "
+        "userlist.txt, then systemctl restart pgbouncer.",
+    )
+
+
+def _csv(value: str) -> str:
+    return '"' + value.replace('"', '""') + '"' if any(sign in value for sign in ',"\n') else value

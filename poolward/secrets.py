@@ -1,0 +1,84 @@
+"""The pooler's own two secrets: where they come from, and whether PostgreSQL's stored verifier agrees with them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from pyinfra.api import Host, Inventory
+
+from poolward import auth, remote, scram, shell
+from poolward.errors import PoolwardError
+from poolward.fleet import PROBE_ROLE, Server
+from poolward.observed import sections
+
+_COMMAND_TIMEOUT = 30
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """Both secrets of one server and PostgreSQL's verifiers of them; none of it is ever printed."""
+
+    auth: str | None = field(repr=False)
+    probe: str | None = field(repr=False)
+    auth_verifier: str = field(repr=False)
+    probe_verifier: str = field(repr=False)
+
+    @property
+    def complete(self) -> bool:
+        return self.auth is not None and self.probe is not None
+
+    @property
+    def auth_matches(self) -> bool:
+        """Whether PostgreSQL's stored verifier was made from this secret."""
+        return self.auth is not None and scram.matches(self.auth_verifier, self.auth)
+
+    @property
+    def probe_matches(self) -> bool:
+        return self.probe is not None and scram.matches(self.probe_verifier, self.probe)
+
+
+def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
+    """Read both secrets (making the missing ones on the database host if `create`) and the stored verifiers.
+
+    Raises PoolwardError when a secret cannot be used as it is, without repeating it.
+    """
+    names = [server.auth_role, PROBE_ROLE]
+    command = shell.script("secrets", "read the pooler's own secrets", 30, port=server.port, names=names, create=create)
+    found = sections(remote.must(host, command).splitlines())
+    own = {name: "\n".join(found[f"secret {name}"]) or None for name in names}
+    if server.auth_secret_command:
+        own[server.auth_role] = _from_command(server.auth_secret_command, "pgbouncer_auth_secret_command")
+    if server.probe_secret_command:
+        own[PROBE_ROLE] = _from_command(server.probe_secret_command, "pgbouncer_probe_secret_command")
+    for name, secret in own.items():
+        if secret is not None and (problem := auth.secret_problem(secret)):
+            raise PoolwardError(f"The secret of {name} for {server.name} cannot be used: {problem}.", "Give another.")
+    verifiers = {name: "".join(found[f"verifier {name}"]) for name in names}
+    return Secrets(own[server.auth_role], own[PROBE_ROLE], verifiers[server.auth_role], verifiers[PROBE_ROLE])
+
+
+def of_servers(inventory: Inventory, servers: Iterable[Server]) -> tuple[dict[str, str], dict[str, str]]:
+    """The auth and the probe secrets by server name, read on each server's own host; raises when one is missing."""
+    auth_secrets: dict[str, str] = {}
+    probe_secrets: dict[str, str] = {}
+    for server in servers:
+        own = read(inventory.get_host(server.name), server)
+        if own.auth is None or own.probe is None:
+            raise PoolwardError(f"The pooler's own secrets are missing on {server.name}.", "Run the whole deploy.")
+        auth_secrets[server.name], probe_secrets[server.name] = own.auth, own.probe
+    return auth_secrets, probe_secrets
+
+
+def _from_command(command: Sequence[str], knob: str) -> str:
+    """Run the operator's own command here; its output goes nowhere but into the secret."""
+    hint = "Run it by hand to see what it says."
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=_COMMAND_TIMEOUT, check=False, text=True)
+    except (OSError, subprocess.TimeoutExpired, UnicodeDecodeError) as error:
+        # `from None`: the original exception carries the command's output
+        raise PoolwardError(f"{knob} ({command[0]}) could not be run: {type(error).__name__}.", hint) from None
+    if done.returncode != 0:
+        raise PoolwardError(f"{knob} ({command[0]}) ended with exit code {done.returncode}.", hint)
+    return done.stdout.removesuffix("\n")
