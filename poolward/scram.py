@@ -13,7 +13,7 @@ from hashlib import pbkdf2_hmac, sha256
 
 from poolward.errors import PoolwardError
 
-_VERIFIER = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([^$:]+)\$([^$:]+):([^$:]+)")
+_VERIFIER = re.compile(r"SCRAM-SHA-256\$([1-9][0-9]{0,8}):([\w+/=]+)\$([\w+/=]+):([\w+/=]+)", re.ASCII)
 _KEY_BYTES = 32
 
 
@@ -29,17 +29,18 @@ def verifier(password: str, iterations: int = 4096, salt: bytes | None = None) -
 
 
 def matches(verifier: str, password: str) -> bool:
-    """Whether `password` is the one behind `verifier`; False when `verifier` is none. Compares in constant time."""
+    """Whether `password` is the one behind `verifier`; False when either is none. Compares in constant time."""
     found = _VERIFIER.fullmatch(verifier)
     if not found:
         return False
     try:
         salt, stored, server = (b64decode(part, validate=True) for part in found.groups()[1:])
-    except Base64Error:
+        prepared = _prepared(password)
+    except (Base64Error, PoolwardError):
         return False
     if len(stored) != _KEY_BYTES or len(server) != _KEY_BYTES:
         return False
-    expected = b"".join(_keys(_prepared(password), int(found[1]), salt))
+    expected = b"".join(_keys(prepared, int(found[1]), salt))
     return hmac.compare_digest(expected, stored + server)
 
 
