@@ -70,7 +70,7 @@ def status() -> None:
             state = "running" if running.get(ready[host.name].container) else "[red]stopped"
             table.add_row(host.name, host.suite, ready[host.name].address, state)
     console.print(table)
-    table = Table("service", "host", "role", "connections", "succeeded", "failed", "refused connections")
+    table = Table("service", "host", "role", "open", "succeeded", "failed", "refused")
     for name in sorted({service.host for service in SERVICES}):
         services = [service for service in SERVICES if service.host == name]
         answers = hosts.health(lab, services)

@@ -14,7 +14,13 @@ def docker(*arguments: str, stdin: str | None = None, timeout: float = 120) -> s
     """Run one docker command and return its standard output."""
     try:
         result = subprocess.run(
-            ["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=timeout, check=False
+            ["docker", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise CommandFailed(f"docker {arguments[0]} did not end within {timeout:.0f} s.") from error

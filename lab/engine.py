@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from lab.progress import say, step
+from lab.wait import until
 from poolward.errors import PoolwardError
 
 PACKAGES = ("docker.io", "iptables", "mmdebstrap", "iproute2", "ca-certificates")
@@ -71,11 +71,7 @@ def _start() -> None:
         with LOG.open("ab") as log:
             # a session of its own: the engine outlives the terminal or the job that called us
             subprocess.Popen(["dockerd"], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-    deadline = time.monotonic() + START_TIMEOUT
-    while not answers():
-        if time.monotonic() > deadline:
-            raise PoolwardError(f"The Docker engine did not answer within {START_TIMEOUT:.0f} s.", f"Its log: {LOG}")
-        time.sleep(0.2)
+    until(f"the Docker engine answers (its log: {LOG})", answers, START_TIMEOUT)
 
 
 def _starting() -> bool:

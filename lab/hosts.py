@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import shutil
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from lab.docker import docker, file_script, shell
 from lab.progress import step
 from lab.state import ReadyHost, Secrets, State
 from lab.topology import HOSTS, Host, Lab, Service
+from lab.wait import until
 from poolward.errors import CommandFailed, PoolwardError
 
 BOOT_TIMEOUT = 90.0
@@ -142,15 +142,15 @@ def _restart(lab: Lab, name: str) -> None:
 
 
 def _wait_for_boot(container: str) -> None:
-    deadline = time.monotonic() + BOOT_TIMEOUT
-    waiting = "systemctl is-system-running --wait 2>&1 || true"
-    while (answer := docker("exec", container, "sh", "-c", waiting, timeout=BOOT_TIMEOUT).strip()) != "running":
+    def booted() -> bool:
+        waiting = "systemctl is-system-running --wait 2>&1 || true"
+        answer = docker("exec", container, "sh", "-c", waiting, timeout=BOOT_TIMEOUT).strip()
         if answer == "degraded":
             failed = docker("exec", container, "systemctl", "--failed", "--plain", "--no-legend").strip()
             raise PoolwardError(f"{container} booted with failed units: {failed}")
-        if time.monotonic() > deadline:
-            raise PoolwardError(f"{container} did not boot within {BOOT_TIMEOUT:.0f} s; systemd says: {answer}")
-        time.sleep(0.1)
+        return answer == "running"
+
+    until(f"{container} has booted", booted, BOOT_TIMEOUT)
 
 
 def _account_script(host: Host, secrets: Secrets) -> str:

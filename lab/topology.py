@@ -113,5 +113,5 @@ class Lab:
         return str(self._network[host.number])
 
 
-def host(name: str) -> Host:
+def host_named(name: str) -> Host:
     return next(host for host in HOSTS if host.name == name)
