@@ -53,7 +53,8 @@ def notes(fleet: Fleet, states: Mapping[str, ServerState], addresses: Mapping[st
             yield (
                 f"{name}: {', '.join(pooled)} may pass through the pooler as superuser (pgbouncer_allow_superusers): "
                 f"whoever has that password has everything on {name}, and these sessions take the "
-                f"{state.superuser_reserved_connections} connections kept for you. A role of its own per service is better."
+                f"{state.superuser_reserved_connections} connections kept for you. "
+                "A role of its own per service is better."
             )
         for role in server.allow_superusers:
             if role not in state.roles:
@@ -117,6 +118,10 @@ def databases_of(fleet: Fleet, server: Server, pooler: str) -> list[str]:
     return sorted(names)
 
 
-def serves(fleet: Fleet, server: Server, pooler: str) -> bool:
-    """Whether a pooler has an entry on this server."""
-    return any(entry.server == server.name for entry in fleet.poolers[pooler].entries)
+def databases_by_pooler(fleet: Fleet, server: Server) -> dict[str, list[str]]:
+    """Per pooler with an entry on this server the databases it connects to there."""
+    return {
+        name: databases_of(fleet, server, name)
+        for name, pooler in fleet.poolers.items()
+        if any(entry.server == server.name for entry in pooler.entries)
+    }

@@ -1,4 +1,4 @@
-"""What has to happen on a pooler: the differences between what it should be and what it is, and how they take effect."""
+"""What has to happen on a pooler: what differs from what it should be, and how that takes effect."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def action_for(differences: Iterable[Difference]) -> Action:
 
 
 def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Difference]:
-    """Everything on the host that differs from the configuration; `userlist_matches` None means that it was not read."""
+    """Everything that differs from the configuration; `userlist_matches` None means that it was not read."""
     found = list(_service_differences(config, state))
     if state.files[_STAGING].exists:
         found.append(Difference("an earlier run", "was interrupted", "is finished", "reload"))
@@ -69,9 +69,7 @@ def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[D
         yield Difference("open files (LimitNOFILE)", str(state.open_files[0]), str(config.open_files), action)
 
 
-def _file_differences(
-    config: PoolerConfig, state: PoolerState, userlist_matches: bool | None
-) -> Iterable[Difference]:
+def _file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
     if userlist_matches is False:
@@ -88,7 +86,7 @@ def _file_differences(
 
 
 def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
-    """Settings whose running value is not the intended one; PgBouncer's default is intended where nothing is written."""
+    """Settings whose running value is not intended; where nothing is written, PgBouncer's default is."""
     for key, shown in console.config.items():
         if key in _OF_THE_PROCESS:
             continue

@@ -118,4 +118,5 @@ def _function_differences(server: Server, function: Function) -> Iterable[str]:
     if not function.owner_superuser:
         yield f"{name} belongs to {function.owner}, who is not a superuser"
     if function.grantees != (server.auth_role,):
-        yield f"{name} may be executed by {', '.join(function.grantees) or 'nobody'} instead of {server.auth_role} alone"
+        who = ", ".join(function.grantees) or "nobody"
+        yield f"{name} may be executed by {who} instead of {server.auth_role} alone"

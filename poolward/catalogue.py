@@ -137,3 +137,11 @@ def spelling(section: str, name: str, version: Version) -> str:
     """The name that version reads: a database's reserve_pool_size is written reserve_pool below 1.24.0."""
     setting = find(section, name)
     return _at(setting.written, version) if setting else name
+
+
+def known(section: str, name: str) -> Setting:
+    """The setting of that name; raises PoolwardError where there is none."""
+    setting = find(section, name)
+    if setting is None:
+        raise PoolwardError(f"[{section}] has no setting {name}.")
+    return setting

@@ -40,7 +40,11 @@ class PoolerConfig:
     @property
     def login_address(self) -> str:
         """An address a client on the pooler's own host reaches it by: TCP where it listens on TCP."""
-        first = settings.text(settings.known("pgbouncer", "listen_addr"), self.settings["listen_addr"]).split(",")[0].strip()
+        first = (
+            settings.text(settings.known("pgbouncer", "listen_addr"), self.settings["listen_addr"])
+            .split(",")[0]
+            .strip()
+        )
         if not first:
             return str(self.settings["unix_socket_dir"])
         return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
@@ -52,7 +56,9 @@ class PoolerConfig:
         PgBouncer's own estimate leaves out the reserve, dynamic users and cancels.
         """
         clients = int(str(self.settings.get("max_client_conn", 100)))
-        servers = sum(self.pooler.entry_limit(entry) + 2 * self.pooler.entry_size(entry) for entry in self.pooler.entries)
+        servers = sum(
+            self.pooler.entry_limit(entry) + 2 * self.pooler.entry_size(entry) for entry in self.pooler.entries
+        )
         return clients + servers + len(self.servers) * 2 * AUTH_POOL_SIZE + 20
 
     @property
@@ -134,7 +140,7 @@ def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
                 Problem(
                     where,
                     f"PgBouncer {version} stops asking auth_query for a role that has a [users] line",
-                    f"that works from {USER_LINES_SINCE}; until then limit the entry with pool_size or max_db_connections",
+                    f"that works from {USER_LINES_SINCE}; until then limit the entry (pool_size, max_db_connections)",
                 )
             )
         for key, value in keys.items():
@@ -142,9 +148,7 @@ def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
     return problems
 
 
-def _database_line(
-    pooler: Pooler, entry: Entry, servers: tuple[Server, ...], version: Version
-) -> dict[str, Value]:
+def _database_line(pooler: Pooler, entry: Entry, servers: tuple[Server, ...], version: Version) -> dict[str, Value]:
     server = next(server for server in servers if server.name == entry.server)
     line: dict[str, Value] = {"host": server.address, "port": server.port, "dbname": entry.dbname}
     line |= entry.keys

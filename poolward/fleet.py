@@ -136,11 +136,9 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     problems: list[Problem] = []
     database_hosts, pooler_hosts = list(groups.get("databases", ())), list(groups.get("poolers", ()))
     if not pooler_hosts:
-        problems.append(Problem("inventory", "there is no host in the group `poolers`", "poolers = [(\"pool1\", {})]"))
+        problems.append(Problem("inventory", "there is no host in the group `poolers`", 'poolers = [("pool1", {})]'))
     if not database_hosts:
-        problems.append(
-            Problem("inventory", "there is no host in the group `databases`", "databases = [(\"db1\", {})]")
-        )
+        problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
     knobs = {name: _knobs(name, hosts[name], problems) for name in (*database_hosts, *pooler_hosts)}
     servers = {name: _server(name, hosts[name], knobs[name]) for name in database_hosts}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
@@ -214,9 +212,7 @@ def _pooler(
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries:
-        problems.append(
-            Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}')
-        )
+        problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
     for user, keys in knobs.users.items():
         problems += _user_problems(name, user, keys, version)
     return Pooler(
@@ -236,7 +232,7 @@ def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Ver
     if version and version < USER_LINES_SINCE:
         yield Problem(
             where,
-            f"PgBouncer {version} stops asking auth_query for a role that has a [users] line, so {user} could not log in",
+            f"PgBouncer {version} stops asking auth_query for a role that has a [users] line: {user} could not log in",
             f"that works from {USER_LINES_SINCE}; until then use max_db_connections or pool_size of the entry",
         )
     for key, value in keys.items():

@@ -1,4 +1,4 @@
-"""pg_hba.conf as far as the poolers are concerned: the lines they need, the rule that meets them, the file with them."""
+"""pg_hba.conf as far as the poolers are concerned: the lines they need, the rule that meets them, the new file."""
 
 from __future__ import annotations
 
@@ -108,6 +108,7 @@ def missing(rules: Iterable[HbaRule], databases: Iterable[str], address: str, ro
         name
         for name in databases
         if not any(
-            (rule := first_match(found, name, role, address, tls=tls)) and rule.method != "reject" for tls in (True, False)
+            (rule := first_match(found, name, role, address, tls=tls)) and rule.method != "reject"
+            for tls in (True, False)
         )
     ]

@@ -10,7 +10,7 @@ from poolward.fleet import Fleet
 
 def read_fleet(inventory: Inventory) -> Fleet:
     """The fleet of a loaded inventory; raises Refused with every problem in it."""
-    hosts = {host.name: host.data.dict() for host in inventory.iter_all_hosts()}
+    hosts = {host.name: host.data.dict() for host in inventory}
     groups = {name: [host.name for host in members] for name, members in inventory.groups.items()}
     return fleet.read(hosts, groups)
 

@@ -138,7 +138,9 @@ class PoolerState:
             where = found["console"][0].rsplit(" ", 1) if "console" in found else None
             return cls(
                 os=found["os"][0],
-                packages={name: (want, status, version) for name, want, status, version in map(str.split, found["packages"])},
+                packages={
+                    name: (want, status, version) for name, want, status, version in map(str.split, found["packages"])
+                },
                 candidate=None if candidate in ("", "(none)") else candidate,
                 unit=dict(line.split("=", 1) for line in found["unit"]),
                 open_files=_limits(limits[0]) if limits else None,
@@ -150,7 +152,7 @@ class PoolerState:
                 drop_in=_indented(found["drop_in"]),
                 addresses={
                     name: (None if resolved == "-" else resolved, None if source == "-" else source)
-                    for name, resolved, source in map(str.split, found["addresses"])
+                    for name, resolved, source in _words(found["addresses"])
                 },
                 listeners=tuple(found.get("listeners", ())),
                 socket=(where[0], int(where[1])) if where else None,
@@ -288,6 +290,10 @@ def _database(read: Mapping[str, Any]) -> DatabaseState:
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in record.items()}
+
+
+def _words(lines: list[str]) -> list[list[str]]:
+    return [line.split() for line in lines]
 
 
 def _limits(line: str) -> tuple[int, int]:

@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.reparse import Ini, parse_ini, parse_userlist
-from poolward.settings import Setting, Value, Version, check, find, spelling, text, version_problem
+from poolward.settings import Value, Version, check, find, known, spelling, text, version_problem
 
 __all__ = [
     "Configuration",
@@ -142,14 +142,7 @@ def _entry_sections(wanted: Configuration) -> list[tuple[str, Entries]]:
 
 
 def _written(section: str, values: Mapping[str, Value], version: Version) -> dict[str, str]:
-    return {spelling(section, name, version): text(_known(section, name), value) for name, value in values.items()}
-
-
-def _known(section: str, name: str) -> Setting:
-    setting = find(section, name)
-    if not setting:
-        raise PoolwardError(f"[{section}] has no setting {name}.")
-    return setting
+    return {spelling(section, name, version): text(known(section, name), value) for name, value in values.items()}
 
 
 def _lines(entries: Mapping[str, Mapping[str, str]]) -> list[tuple[str, str]]:

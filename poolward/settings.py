@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 
-from poolward.catalogue import OLDEST, SECTIONS, Setting, Version, find, spelling, table
+from poolward.catalogue import OLDEST, SECTIONS, Setting, Version, find, known, spelling, table
 from poolward.errors import Problem
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Version",
     "check",
     "find",
+    "known",
     "same",
     "spelling",
     "table",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from pyinfra import host, state
-from pyinfra.api import deploy
+from pyinfra.api import Host, State, deploy
+from pyinfra.context import ctx_host, ctx_state
 
 from poolward import advice, auth, inventory
 from poolward.deploys import preflight
@@ -13,30 +13,31 @@ from poolward.operations import database, pooler, stage
 @deploy("PgBouncer")
 def pgbouncer() -> None:
     """Preflight, package, database side, configuration; each stage ends on every host before the next begins."""
-    plan = preflight.plan(state._get())
-    mine = host.name in plan.poolers and inventory.in_limit(state._get(), host.name)
+    state: State = ctx_state.get()
+    host: Host = ctx_host.get()
+    plan = preflight.plan(state)
+    mine = host.name in plan.poolers and inventory.in_limit(state, host.name)
 
     if mine:
-        pooler.package(host._get(), plan.fleet.poolers[host.name].package_version, name="Package installed and held")
-        pooler.version_fits(host._get(), plan.fleet, name="Settings fit the installed version")
+        pooler.package(host, plan.fleet.poolers[host.name].package_version, name="Package installed and held")
+        pooler.version_fits(host, plan.fleet, name="Settings fit the installed version")
     stage.complete(name="Every pooler has its package")
 
     for name, acting in plan.acting_hosts.items():
         if host.name == acting:
-            _database_side(plan, name)
+            _database_side(state, plan, name)
     stage.complete(name="Every database knows its poolers")
 
     if mine:
-        pooler.configuration(host._get(), plan.fleet, name="Configuration applied and proved")
+        pooler.configuration(host, plan.fleet, name="Configuration applied and proved")
     stage.finished(name="Every pooler is proved")
 
 
-def _database_side(plan: preflight.Plan, name: str) -> None:
-    server, target = plan.fleet.servers[name], inventory.host(state._get(), name)
-    poolers = [pooler for pooler in plan.fleet.poolers if advice.serves(plan.fleet, server, pooler)]
+def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
+    server, target = plan.fleet.servers[name], inventory.host(state, name)
     database.own_secrets(target, server, name=f"{name}: the pooler's own secrets exist")
     if server.manage_hba:
-        wanted = {pooler: advice.databases_of(plan.fleet, server, pooler) for pooler in poolers}
-        database.host_based_access(target, server, wanted, plan.addresses, name=f"{name}: pg_hba.conf lets the poolers in")
+        wanted = advice.databases_by_pooler(plan.fleet, server)
+        database.host_based_access(target, server, wanted, plan.addresses, name=f"{name}: pg_hba.conf has the poolers")
     lookups = auth.databases_with_lookup(plan.fleet, server, plan.versions())
     database.auth_setup(target, server, lookups, name=f"{name}: auth_setup.sql in {', '.join(lookups)}")

@@ -63,7 +63,7 @@ def _make(state: State) -> Plan:
     names = [name for name in fleet.poolers if inventory.in_limit(state, name)]
     in_run = [name for name in fleet.servers if inventory.in_limit(state, name)]
     if not names and not in_run:
-        raise PoolwardError("--limit leaves neither a pooler nor a database host in the run.", "Name one of each, or none.")
+        raise PoolwardError("--limit leaves neither a pooler nor a database host in the run.", "Name at least one.")
     # Without a pooler in the run the database side is still that of all of them.
     names = names or list(fleet.poolers)
     servers = {server.name: server for server in fleet.servers_of(names)}
@@ -126,9 +126,7 @@ def _check_versions(fleet: Fleet, poolers: Mapping[str, PoolerState]) -> None:
         raise Refused("The settings do not fit; no host was changed.", problems)
 
 
-def _addresses(
-    fleet: Fleet, poolers: Mapping[str, PoolerState], servers: Mapping[str, Server]
-) -> dict[str, str]:
+def _addresses(fleet: Fleet, poolers: Mapping[str, PoolerState], servers: Mapping[str, Server]) -> dict[str, str]:
     found = {name: pooler.address for name, pooler in fleet.poolers.items()}
     for name, state in poolers.items():
         for server in servers.values():

@@ -6,13 +6,12 @@ from collections.abc import Generator, Mapping, Sequence
 
 from pyinfra.api import Host
 
-from poolward import auth, hba, observe, remote, secrets, shell, templates
+from poolward import auth, hba, observe, remote, scram, secrets, shell, templates
 from poolward.errors import PoolwardError
 from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Server
 from poolward.observed import sections
 from poolward.operations._step import Change, say, step
 from poolward.shell.psql import with_variables
-from poolward import scram
 
 
 @step

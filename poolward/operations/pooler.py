@@ -13,6 +13,7 @@ from poolward.errors import PoolwardError
 from poolward.fleet import USER_LINES_SINCE, Fleet
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
+from poolward.shell.psql import service_file
 
 
 @step
@@ -61,7 +62,9 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
             raise _taken_back(target, action, error) from error
-        say(f"{action} done; every value is the running one, and the probe logs in through {len(config.pooler.entries)} entries")
+        say(
+            f"{action} done; every value is the running one, and the probe logs in through {len(config.pooler.entries)} entries"
+        )
 
     yield change
 
@@ -101,7 +104,7 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
         services=services,
         release=config.version < USER_LINES_SINCE,
     )
-    answers = sections(remote.must(target, command, stdin=shell.psql.service_file(services)).splitlines())
+    answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
     failed = {
         str(keys["dbname"]): "".join(answers.get(name, ["no answer"]))
         for name, keys in services.items()
@@ -151,7 +154,8 @@ def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardE
         end = "Nothing runs, as before." if action == "start" else "The previous configuration is back and running."
         return PoolwardError(f"{target.name}: {error.message}", end)
     return PoolwardError(
-        f"{target.name}: {error.message}\n  And putting the previous configuration back failed: {output.stderr.strip()}",
+        f"{target.name}: {error.message}\n"
+        f"  And putting the previous configuration back failed: {remote.last_lines(output.stderr)}",
         "By hand: cp -p /etc/pgbouncer/pgbouncer.ini.previous /etc/pgbouncer/pgbouncer.ini, the same with "
         "userlist.txt, then systemctl restart pgbouncer.",
     )

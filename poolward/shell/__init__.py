@@ -15,7 +15,9 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parent
 SQL = SCRIPTS.parent / "sql"
 PROBE_ROLE = "pgbouncer_probe"
-PRELUDE = "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+PRELUDE = (
+    "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+)
 
 Variable = str | int | bool | Iterable[str]
 

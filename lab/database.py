@@ -1,0 +1,104 @@
+"""What db1 holds: its roles, databases and tables, and who may reach it."""
+
+from __future__ import annotations
+
+from lab.docker import docker, file_script, shell
+from lab.topology import ARCHIVE, HOSTS, MAIN, Lab
+
+# How each role is created beside its password. The last six are the ones a pooler must turn away.
+ATTRIBUTES = {
+    "postgres": "SUPERUSER",
+    "ingest": "LOGIN",
+    "dashboard": "LOGIN",
+    "worker": "LOGIN",
+    "grafana_ro": "LOGIN",
+    "analytics_ro": "LOGIN",
+    "scheduler": "LOGIN",
+    "etl-batch": "LOGIN",
+    "o'brien-reports": "LOGIN",
+    "expired_role": "LOGIN VALID UNTIL '2020-01-01'",
+    "nologin_role": "NOLOGIN",
+    "nopassword_role": "LOGIN",
+    "replication_role": "LOGIN REPLICATION",
+    "other_superuser": "LOGIN SUPERUSER",
+}
+WRITERS = ("ingest", "dashboard", "worker", "scheduler", "etl-batch")
+READERS = ("grafana_ro", "analytics_ro", "o'brien-reports")
+
+# Transfers between accounts keep the sum: a lost or doubled transaction shows.
+ACCOUNTS = """
+CREATE TABLE accounts (id integer PRIMARY KEY, balance integer NOT NULL);
+INSERT INTO accounts SELECT id, 1000 FROM generate_series(1, 100) AS id;
+"""
+POSITIONS = """
+CREATE TABLE positions (
+    at timestamptz NOT NULL DEFAULT now(), device integer NOT NULL,
+    latitude double precision NOT NULL, longitude double precision NOT NULL, speed real NOT NULL);
+SELECT create_hypertable('positions', 'at');
+INSERT INTO positions
+    SELECT now() - n * interval '1 minute', n % 50, 50 + random(), 7 + random(), 120 * random()
+    FROM generate_series(1, 2000) AS n;
+"""
+
+
+def seed(lab: Lab, passwords: dict[str, str]) -> None:
+    """Fill a fresh db1. Its log and pg_stat_statements, which tests search for passwords, see none of it."""
+    container = lab.container("db1")
+    shell(container, file_script("/etc/postgresql/17/main/pg_hba.conf", hba(lab), "0640", "postgres:postgres"))
+    docker("exec", container, "systemctl", "restart", "postgresql@17-main.service")
+    quiet = "-c log_statement=none -c log_min_error_statement=panic -c pg_stat_statements.track=none"
+    psql = ("psql", "-X", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
+    command = ("exec", "-i", "--user=postgres", f"--env=PGOPTIONS={quiet}", container, *psql)
+    docker(*command, stdin=script(passwords))
+
+
+def hba(lab: Lab) -> str:
+    """Only the application hosts come in: the lines for the poolers are the product's to add."""
+    apps = [host for host in HOSTS if host.group == "apps"]
+    lines = [f"host    all  all  {lab.address(host)}/32  scram-sha-256   # {host.name}" for host in apps]
+    return "\n".join(["local   all  all  peer", "local   replication  all  peer", *lines, ""])
+
+
+def script(passwords: dict[str, str]) -> str:
+    roles = [_role(name, attributes, passwords.get(name)) for name, attributes in ATTRIBUTES.items()]
+    return "\n".join(
+        [
+            "CREATE EXTENSION pg_stat_statements;",
+            *roles,
+            "ALTER ROLE analytics_ro SET default_transaction_read_only = on;",
+            "ALTER ROLE analytics_ro SET statement_timeout = '30s';",
+            f"CREATE DATABASE {identifier(MAIN)};",
+            f"CREATE DATABASE {identifier(ARCHIVE)};",
+            f"\\connect {identifier(MAIN)}",
+            "SET client_min_messages = error;",
+            "CREATE EXTENSION timescaledb;",
+            "CREATE EXTENSION pg_stat_statements;",
+            ACCOUNTS,
+            POSITIONS,
+            *_grants(),
+            f"\\connect {identifier(ARCHIVE)}",
+            ACCOUNTS,
+            *_grants(),
+        ]
+    )
+
+
+def identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str) -> str:
+    """A string constant; the E form, as a backslash means something else where standard_conforming_strings is off."""
+    return "E'" + value.replace("\\", "\\\\").replace("'", "''") + "'"
+
+
+def _role(name: str, attributes: str, password: str | None) -> str:
+    verb = "ALTER" if name == "postgres" else "CREATE"
+    secret = f" PASSWORD {literal(password)}" if password else ""
+    return f"{verb} ROLE {identifier(name)} {attributes}{secret};"
+
+
+def _grants() -> list[str]:
+    writers, readers = (", ".join(map(identifier, roles)) for roles in (WRITERS, READERS))
+    tables = "ON ALL TABLES IN SCHEMA public TO"
+    return [f"GRANT SELECT, INSERT, UPDATE {tables} {writers};", f"GRANT SELECT {tables} {readers};"]

@@ -1,0 +1,38 @@
+"""Live tests run on the lab that LAB_NAME names (`make lab-up`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import paramiko
+import pytest
+
+from lab.state import State
+from lab.topology import Lab
+
+
+@pytest.fixture(scope="session")
+def lab() -> Lab:
+    lab = Lab.from_environment()
+    if not State(lab).hosts():
+        pytest.fail(f"The lab {lab.name} is not up: python -m lab up", pytrace=False)
+    return lab
+
+
+@pytest.fixture
+def ssh(lab: Lab) -> Iterator[Callable[[str], paramiko.SSHClient]]:
+    """Logs in to a lab host as its operator."""
+    state = State(lab)
+    clients: list[paramiko.SSHClient] = []
+
+    def login(host: str) -> paramiko.SSHClient:
+        client = paramiko.SSHClient()
+        clients.append(client)
+        client.load_host_keys(str(state.known_hosts))
+        address = state.hosts()[host].address
+        client.connect(address, username="operator", key_filename=str(state.ssh_key), look_for_keys=False)
+        return client
+
+    yield login
+    for client in clients:
+        client.close()
