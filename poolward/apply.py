@@ -91,14 +91,14 @@ def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
         if key in _OF_THE_PROCESS:
             continue
         setting = settings.known("pgbouncer", key)
-        written = key in config.settings
-        intended = settings.text(setting, config.settings[key]) if written else shown.default
-        if settings.same(setting, config.settings[key], shown.value) if written else shown.value == shown.default:
+        default = shown.default or ("0" if setting.type == "integer" else "")  # of `verbose` it shows none
+        intended = config.settings.get(key, default)
+        if settings.same(setting, intended, shown.value):
             continue
-        # A line that disappears from the file leaves the old value in a running process where there is no default.
-        removed_for_good = not written and not shown.default
-        action: Action = "reload" if shown.changeable and not removed_for_good else "restart"
-        yield Difference(key, shown.value or "(empty)", intended or "(empty)", action)
+        # A line that leaves the file leaves its old value in the process where PgBouncer has no default to return to.
+        stays = key not in config.settings and not default
+        action: Action = "reload" if shown.changeable and not stays else "restart"
+        yield Difference(key, shown.value or "(empty)", settings.text(setting, intended) or "(empty)", action)
 
 
 def database_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:

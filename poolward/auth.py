@@ -13,6 +13,8 @@ from poolward.settings import Version
 QUERY = "SELECT rolname, rolpassword FROM pgbouncer.user_lookup($1::pg_catalog.text)"
 _RESULT = "TABLE(rolname text, rolpassword text)"
 _CONFIG = ("search_path=pg_catalog, pg_temp",)
+# The probe ends its own server connection, which PostgreSQL would log as FATAL at every proof and health check.
+PROBE_SETTINGS = ("log_min_messages=panic",)
 _LONGEST_SECRET = 2047  # PgBouncer's limit until 1.26 (userlist.txt)
 
 
@@ -55,8 +57,8 @@ def secret_problem(secret: str) -> str | None:
 
 def differences(server: Server, state: ServerState, databases: Iterable[str]) -> list[str]:
     """What auth_setup.sql would change on this server, one phrase each; raises PoolwardError for a missing database."""
-    found = list(_role_differences(server.auth_role, state.roles.get(server.auth_role), -1, configurable=False))
-    found += _role_differences(PROBE_ROLE, state.roles.get(PROBE_ROLE), PROBE_CONNECTION_LIMIT, configurable=True)
+    found = list(_role_differences(server.auth_role, state.roles.get(server.auth_role), -1, ()))
+    found += _role_differences(PROBE_ROLE, state.roles.get(PROBE_ROLE), PROBE_CONNECTION_LIMIT, PROBE_SETTINGS)
     for name in databases:
         if name not in state.databases:
             raise PoolwardError(
@@ -67,7 +69,9 @@ def differences(server: Server, state: ServerState, databases: Iterable[str]) ->
     return found
 
 
-def _role_differences(name: str, role: Role | None, connection_limit: int, *, configurable: bool) -> Iterable[str]:
+def _role_differences(
+    name: str, role: Role | None, connection_limit: int, wanted_settings: tuple[str, ...]
+) -> Iterable[str]:
     if role is None:
         yield f"role {name} is missing"
         return
@@ -82,8 +86,9 @@ def _role_differences(name: str, role: Role | None, connection_limit: int, *, co
         yield f"role {name} has a VALID UNTIL"
     if role.member_of:
         yield f"role {name} is a member of {', '.join(role.member_of)}"
-    if role.configured and not configurable:
-        yield f"role {name} has settings of its own (ALTER ROLE … SET)"
+    if role.settings != wanted_settings:
+        wanted, found = ", ".join(wanted_settings) or "nothing", ", ".join(role.settings) or "nothing"
+        yield f"role {name} is set to {found} instead of {wanted} (ALTER ROLE … SET)"
     if role.password != "scram-sha-256":
         yield f"role {name} has no SCRAM password"
 

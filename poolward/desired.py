@@ -120,8 +120,6 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
     if own_entry:
         databases |= {server.auth_role: _auth_line(server) for server in servers}
     users = {user: dict(keys) for user, keys in pooler.users.items()}
-    if version >= USER_LINES_SINCE:
-        users.setdefault(PROBE_ROLE, {"max_user_connections": 1})
     return PoolerConfig(pooler, version, servers, written, databases, users)
 
 

@@ -92,19 +92,19 @@ class Pooler:
 
     def entry_size(self, entry: Entry) -> int:
         """`pool_size` of one pool of the entry, in connections."""
-        return int(entry.keys.get("pool_size", self.effective("default_pool_size")))
+        return _number(entry.keys.get("pool_size", self.effective("default_pool_size")))
 
     def entry_reserve(self, entry: Entry) -> int:
         """`reserve_pool_size` of one pool of the entry (the reserve is per pool), in connections."""
         keys = entry.keys
-        return int(keys.get("reserve_pool_size", keys.get("reserve_pool", self.effective("reserve_pool_size"))))
+        return _number(keys.get("reserve_pool_size", keys.get("reserve_pool", self.effective("reserve_pool_size"))))
 
     def entry_limit(self, entry: Entry) -> int:
         """`max_db_connections` of the entry: the operator's, else one full pool.
 
         It is never left out: auth_query admits every role that may log in, and each would bring a pool of its own.
         """
-        written = int(entry.keys.get("max_db_connections", 0)) or int(self.effective("max_db_connections"))
+        written = _number(entry.keys.get("max_db_connections", 0)) or _number(self.effective("max_db_connections"))
         return written or self.entry_size(entry) + self.entry_reserve(entry)
 
 
@@ -145,7 +145,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     problems += _shared_auth_roles(servers)
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
-    declared = next((data["services"] for data in hosts.values() if data.get("services")), [])
+    declared: list[Any] = next((data["services"] for data in hosts.values() if data.get("services")), [])
     return Fleet(servers, poolers, tuple(declared))
 
 
@@ -274,6 +274,11 @@ def _entry(
             )
         )
     return Entry(name, str(host), str(keys.get("dbname", name)), own)
+
+
+def _number(value: Value) -> int:
+    """A checked number as group data holds it: 20 or "20"."""
+    return int(str(value))
 
 
 def _own_address(data: Mapping[str, Any]) -> str | None:

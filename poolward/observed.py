@@ -177,8 +177,8 @@ class Role:
     password: str
     """`scram-sha-256`, `md5`, `none` or `other`."""
     member_of: tuple[str, ...]
-    configured: bool
-    """Whether ALTER ROLE … SET left settings on it."""
+    settings: tuple[str, ...]
+    """What ALTER ROLE … SET left on it."""
 
 
 @dataclass(frozen=True)

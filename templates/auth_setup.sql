@@ -16,6 +16,9 @@ ALTER ROLE :"auth_role" RESET ALL;
 SELECT format('CREATE ROLE %I LOGIN', :'probe_role') WHERE to_regrole(quote_ident(:'probe_role')) IS NULL \gexec
 ALTER ROLE :"probe_role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
     CONNECTION LIMIT :probe_connection_limit VALID UNTIL 'infinity';
+-- It ends its own server connection after each proof; without this the server's log would show a FATAL every time.
+ALTER ROLE :"probe_role" RESET ALL;
+ALTER ROLE :"probe_role" SET log_min_messages = panic;
 
 SELECT format('REVOKE %I FROM %I', g.rolname, m.rolname)
 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
@@ -39,8 +42,8 @@ GRANT USAGE ON SCHEMA pgbouncer TO :"auth_role";
 
 -- A function that returns something else cannot be replaced, only made anew.
 SELECT format('DROP FUNCTION %s', p.oid::regprocedure)
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-WHERE n.nspname = 'pgbouncer' AND p.proname = 'user_lookup' AND p.proargtypes::oid[] = ARRAY['text'::regtype::oid]
+FROM pg_proc p
+WHERE p.oid = to_regprocedure('pgbouncer.user_lookup(text)')
   AND (pg_get_function_result(p.oid) <> 'TABLE(rolname text, rolpassword text)' OR p.prokind <> 'f') \gexec
 
 -- It returns no row for a role that may not log in, and never a NULL secret: PgBouncer must not have to interpret one.

@@ -10,7 +10,7 @@ from poolward import apply, observe, remote, secrets, shell
 from poolward.apply import Action
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError
-from poolward.fleet import USER_LINES_SINCE, Fleet
+from poolward.fleet import PROBE_ROLE, Fleet
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
 from poolward.shell.psql import service_file
@@ -62,9 +62,8 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
             raise _taken_back(target, action, error) from error
-        say(
-            f"{action} done; every value is the running one, and the probe logs in through {len(config.pooler.entries)} entries"
-        )
+        entries = ", ".join(entry.name for entry in config.pooler.entries)
+        say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
     yield change
 
@@ -100,15 +99,15 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     command = shell.script(
         "login",
         "log in through the pooler",
-        30 + 25 * len(services),
+        30 + 22 * len(services),
         services=services,
-        release=config.version < USER_LINES_SINCE,
+        role=PROBE_ROLE,
     )
     answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
     failed = {
         str(keys["dbname"]): "".join(answers.get(name, ["no answer"]))
         for name, keys in services.items()
-        if answers.get(name) != [f"ok {keys['user']}"]
+        if answers.get(name) != ["ok"]
     }
     if not failed:
         return None
@@ -140,7 +139,7 @@ def _try_candidate(target: Host) -> Console:
 
 def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Action) -> None:
     not_tried = ("listen_addr", "unix_socket_dir", "pidfile", "logfile", "auth_file", "conffile", "min_pool_size")
-    expected = [f"{key},{_csv(row.value)}" for key, row in candidate.config.items() if key not in not_tried]
+    expected = [f"{key}\t{row.value}" for key, row in candidate.config.items() if key not in not_tried]
     command = shell.script(
         "switch", "switch to the new configuration", 120, action=action, expected=expected, open_files=config.open_files
     )
@@ -159,7 +158,3 @@ def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardE
         "By hand: cp -p /etc/pgbouncer/pgbouncer.ini.previous /etc/pgbouncer/pgbouncer.ini, the same with "
         "userlist.txt, then systemctl restart pgbouncer.",
     )
-
-
-def _csv(value: str) -> str:
-    return '"' + value.replace('"', '""') + '"' if any(sign in value for sign in ',"\n') else value

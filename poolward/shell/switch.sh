@@ -1,6 +1,7 @@
 # Put the staged files in place, make the process take them, and see that it did; if not, put everything back.
 # It all happens on the host, so that a lost connection cannot leave it half done.
-# variables: action (start, reload or restart), expected (KEY,VALUE lines SHOW CONFIG must print), open_files
+# variables: action (start, reload or restart), expected (KEY<tab>VALUE lines SHOW CONFIG must print), open_files
+tab=$(printf '\t')
 was_active=$(systemctl is-active pgbouncer.service || :)
 was_masked=$(systemctl is-enabled pgbouncer.service 2>/dev/null || :)
 
@@ -47,7 +48,7 @@ wait_for_console() {
 }
 
 differing() {
-    console ${where% *} ${where##* } -t -c 'SHOW CONFIG' | cut -d, -f1,2 >"$staging/running"
+    console ${where% *} ${where##* } -At -F "$tab" -c 'SHOW CONFIG' | cut -f1,2 >"$staging/running"
     printf '%s\n' "$expected" | grep -Fxvf "$staging/running" || :
 }
 

@@ -23,11 +23,9 @@ SELECT json_build_object(
                 LEFT JOIN pg_roles g ON g.oid = acl.grantee
                 WHERE acl.grantee <> p.proowner), '[]'))
         FROM pg_proc p
-        JOIN pg_namespace n ON n.oid = p.pronamespace
         JOIN pg_language l ON l.oid = p.prolang
         JOIN pg_roles o ON o.oid = p.proowner
-        WHERE n.nspname = 'pgbouncer' AND p.proname = 'user_lookup'
-          AND p.proargtypes::oid[] = ARRAY['text'::regtype::oid]),
+        WHERE p.oid = to_regprocedure('pgbouncer.user_lookup(text)')),
     'connect', (
         SELECT json_object_agg(r.rolname, EXISTS (
             SELECT FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) acl
@@ -40,7 +38,4 @@ SELECT json_build_object(
           AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND NOT (s.deptype = 'a' AND (
               s.classid = 'pg_namespace'::regclass AND s.objid = (SELECT oid FROM pg_namespace WHERE nspname = 'pgbouncer')
-              OR s.classid = 'pg_proc'::regclass AND s.objid = (
-                  SELECT p.oid FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
-                  WHERE n.nspname = 'pgbouncer' AND p.proname = 'user_lookup'
-                    AND p.proargtypes::oid[] = ARRAY['text'::regtype::oid])))), '[]'));
+              OR s.classid = 'pg_proc'::regclass AND s.objid = to_regprocedure('pgbouncer.user_lookup(text)')::oid))), '[]'));

@@ -25,7 +25,8 @@ SELECT json_build_object(
             'member_of', coalesce((
                 SELECT json_agg(DISTINCT g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                 WHERE m.member = a.oid), '[]'),
-            'configured', EXISTS (SELECT FROM pg_db_role_setting s WHERE s.setrole = a.oid)))
+            'settings', coalesce((
+                SELECT json_agg(c ORDER BY c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setrole = a.oid), '[]')))
         FROM pg_authid a
         WHERE a.rolcanlogin OR a.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
     'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn),
