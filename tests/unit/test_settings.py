@@ -168,6 +168,7 @@ GALLERY = [
     ("pgbouncer", "listen_port", 0, None, "listen_port = 0 is out of range: 1 to 65535.", ""),
     ("pgbouncer", "log_stats", "on", None, "log_stats = 'on' is no boolean: PgBouncer reads 0 and 1.", "True or False"),
     ("pgbouncer", "log_stats", 1.0, None, "log_stats = 1.0 is no boolean: PgBouncer reads 0 and 1.", "True or False"),
+    ("pgbouncer", "disable_pqexec", True, None, "disable_pqexec must not be 1.", "disconnect psql from the console"),
     ("pgbouncer", "query_timeout", "5s", None,
      "query_timeout = '5s' is no time: it takes a number of seconds, not negative, without a unit.", ""),
     ("pgbouncer", "query_timeout", -1, None,
