@@ -120,7 +120,7 @@ def _judge(setting: Setting, value: object, version: Version) -> None:
     match setting.type:
         case "boolean":
             # compared as text, because 1.0 == 1 and PgBouncer does not read 1.0
-            if str(value) not in ("True", "False", "0", "1"):
+            if not isinstance(value, bool) and str(value) not in ("0", "1"):
                 raise _Wrong(f"= {value!r} is no boolean: PgBouncer reads 0 and 1", "Write True or False.")
             _judge_exceptions(setting, text(setting, value), version)
         case "integer":

@@ -167,6 +167,8 @@ GALLERY = [
     ("pgbouncer", "peer_id", 20000, TRIXIE, "peer_id = 20000 is out of range: 0 to 16383.", "no peering"),
     ("pgbouncer", "listen_port", 0, None, "listen_port = 0 is out of range: 1 to 65535.", ""),
     ("pgbouncer", "log_stats", "on", None, "log_stats = 'on' is no boolean: PgBouncer reads 0 and 1.", "True or False"),
+    ("pgbouncer", "log_stats", "True", None,
+     "log_stats = 'True' is no boolean: PgBouncer reads 0 and 1.", "True or False"),
     ("pgbouncer", "log_stats", 1.0, None, "log_stats = 1.0 is no boolean: PgBouncer reads 0 and 1.", "True or False"),
     ("pgbouncer", "disable_pqexec", True, None, "disable_pqexec must not be 1.", "disconnect psql from the console"),
     ("pgbouncer", "query_timeout", "5s", None,
