@@ -121,8 +121,9 @@ def _judge(setting: Setting, value: object, version: Version) -> None:
     match setting.type:
         case "boolean":
             # compared as text, because 1.0 == 1 and PgBouncer does not read 1.0
-            if str(value) not in ("True", "False", "0", "1"):
+            if not isinstance(value, bool) and str(value) not in ("0", "1"):
                 raise _Wrong(f"= {value!r} is no boolean: PgBouncer reads 0 and 1", "Write True or False.")
+            _judge_exceptions(setting, text(setting, value), version)
         case "integer":
             _judge_integer(setting, value, version)
         case "seconds":
@@ -164,18 +165,22 @@ def _judge_text(setting: Setting, value: object, version: Version) -> None:
             )
     else:
         raise _Wrong(f"must be text, not {type(value).__name__}")
-    special = {word.text: word.since for word in setting.legal}
     if _UNWRITABLE.search(written):
         what = "contains a line break or another control character, which PgBouncer's file cannot hold"
         raise _Wrong(what, "Put it on one line.")
-    if f"!{written}" in special:
-        raise _Wrong(f"must not be {written or 'empty'}")
-    if special.get(written, OLDEST) > version:
-        raise _Wrong(f"= {written} is understood from PgBouncer {special[written]} on; this one is {version}")
+    _judge_exceptions(setting, written, version)
     if setting.section == "pgbouncer":
         _judge_line(setting, written)
     elif not written:
         raise _Wrong("is empty, a syntax error to PgBouncer", "Leave it out.")
+
+
+def _judge_exceptions(setting: Setting, written: str, version: Version) -> None:
+    special = {word.text: word.since for word in setting.legal}
+    if f"!{written}" in special:
+        raise _Wrong(f"must not be {written or 'empty'}")
+    if special.get(written, OLDEST) > version:
+        raise _Wrong(f"= {written} is understood from PgBouncer {special[written]} on; this one is {version}")
 
 
 def _judge_line(setting: Setting, written: str) -> None:
