@@ -6,11 +6,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from pathlib import Path
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
-
+from poolward import templates
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.reparse import Ini, parse_ini, parse_userlist
 from poolward.settings import Value, Version, check, find, known, spelling, text, version_problem
@@ -42,7 +39,6 @@ class Configuration:
     peers: Entries = field(default_factory=dict)
 
 
-_TEMPLATES = Path(__file__).parent.parent / "templates"
 _ENTRY_NAME = re.compile(r"[A-Za-z0-9_.-]+")
 _NEEDS_NO_QUOTES = re.compile(r"[A-Za-z0-9_./:,@+-]+")
 # the buffers of PgBouncer 1.18: MAX_DBNAME, MAX_USERNAME and MAX_PASSWORD, each less its final NUL
@@ -106,7 +102,7 @@ def pgbouncer_ini(wanted: Configuration, version: Version) -> str:
     sections = [("databases", _lines(meant.databases)), ("users", _lines(meant.users)), ("peers", _lines(meant.peers))]
     filled = [(section, lines) for section, lines in sections if lines or section == "databases"]
     last = ("pgbouncer", sorted(meant.settings.items()))
-    rendered = _template("pgbouncer.ini.j2").render(sections=[*filled, last])
+    rendered = templates.rendered("pgbouncer.ini.j2", sections=[*filled, last])
     rendered_equals_intent(rendered, wanted, version)
     return rendered
 
@@ -171,7 +167,7 @@ def userlist_txt(entries: Mapping[str, str]) -> str:
         if not name:
             raise PoolwardError("A name in userlist.txt is empty.")
     doubled = [(_doubled(name), _doubled(secret)) for name, secret in sorted(entries.items())]
-    rendered = _template("userlist.txt.j2").render(entries=doubled)
+    rendered = templates.rendered("userlist.txt.j2", entries=doubled)
     if parse_userlist(rendered) != dict(entries):
         raise PoolwardError("The rendered userlist.txt does not say what was meant.")
     return rendered
@@ -188,12 +184,3 @@ def _refuse_unreadable(name: str, value: str, limit: int, what: str) -> None:
 
 def _doubled(value: str) -> str:
     return value.replace('"', '""')
-
-
-@cache
-def _template(name: str) -> Template:
-    loader = FileSystemLoader(_TEMPLATES)
-    # not HTML: escaping would corrupt a secret that holds & or <
-    return Environment(
-        loader=loader, undefined=StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    ).get_template(name)

@@ -17,7 +17,11 @@ def _sql_literal(value: str) -> str:
 
 
 _environment = Environment(
-    loader=FileSystemLoader(FOLDER), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    loader=FileSystemLoader(FOLDER),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=False,  # not HTML: escaping would corrupt a secret that holds & or <
 )
 _environment.filters["sql"] = _sql_literal
 
