@@ -51,6 +51,10 @@ def down(with_images: bool) -> None:
     """Remove the lab: containers, network, keys and passwords."""
     lab = Lab.from_environment()
     if engine.answers():
+        if with_images and (others := hosts.other_labs(lab)):
+            raise PoolwardError(
+                f"Other labs use the images: {', '.join(others)}.", "Leave out --images, or end those first."
+            )
         hosts.down(lab)
         if with_images:
             images.remove()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from lab.docker import docker, file_script, shell
 from lab.topology import ARCHIVE, HOSTS, MAIN, Lab
 
-# How each role is created beside its password. The last six are the ones a pooler must turn away.
+# How each role is created beside its password. The last five are the ones a pooler must turn away.
 ATTRIBUTES = {
     "postgres": "SUPERUSER",
     "ingest": "LOGIN",

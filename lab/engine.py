@@ -75,9 +75,9 @@ def _start() -> None:
 
 
 def _starting() -> bool:
-    """Whether the process named by the pid file is an engine: after a crash the number may belong to another one."""
+    """Whether the pid file names a living engine: after a crash it names a zombie (no command line) or another one."""
     try:
         pid = int(PID_FILES[0].read_text())
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "dockerd"
+        return b"dockerd" in Path(f"/proc/{pid}/cmdline").read_bytes()
     except (OSError, ValueError):
         return False

@@ -82,6 +82,13 @@ def containers(lab: Lab) -> dict[str, bool]:
     return {line.split()[0]: line.split()[1] == "running" for line in listing.splitlines()}
 
 
+def other_labs(lab: Lab) -> list[str]:
+    """The names of the other labs on this machine, whoever brought them up: they share the engine and the images."""
+    key = lab.label.split("=")[0]
+    listing = docker("ps", "--all", "--filter", f"label={key}", "--format", f'{{{{.Label "{key}"}}}}')
+    return sorted(set(listing.split()) - {lab.name})
+
+
 def set_flag(lab: Lab, flag: str, on: bool) -> None:
     """Put or remove /run/lab/<flag> on the application hosts, where the services look for it."""
     command = ["touch"] if on else ["rm", "-f"]

@@ -50,6 +50,7 @@ class Secrets:
 
 class State:
     def __init__(self, lab: Lab) -> None:
+        self.lab = lab
         self.directory = lab.directory
         self.ssh_key = self.directory / "ssh_key"
         self.known_hosts = self.directory / "known_hosts"
@@ -85,6 +86,7 @@ class State:
         return {name: ReadyHost(**fields) for name, fields in json.loads(self._hosts.read_text()).items()}
 
     def record_hosts(self, hosts: dict[str, ReadyHost]) -> None:
+        write_secret(self.directory / "subnet", self.lab.subnet)
         known = "".join(f"{host.address},{name} {host.host_key}\n" for name, host in sorted(hosts.items()))
         write_secret(self.known_hosts, known)
         write_secret(self._hosts, json.dumps({name: asdict(host) for name, host in hosts.items()}, indent=2))

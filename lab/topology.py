@@ -88,7 +88,10 @@ class Lab:
 
     @classmethod
     def from_environment(cls) -> Lab:
-        return cls(os.environ.get("LAB_NAME", cls.name), os.environ.get("LAB_SUBNET", cls.subnet))
+        """The lab that LAB_NAME names. One that is up keeps its subnet; LAB_SUBNET chooses that of a new one."""
+        name = os.environ.get("LAB_NAME", cls.name)
+        kept = cls(name).directory / "subnet"
+        return cls(name, kept.read_text() if kept.exists() else os.environ.get("LAB_SUBNET", cls.subnet))
 
     @property
     def label(self) -> str:
