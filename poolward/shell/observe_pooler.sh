@@ -6,8 +6,10 @@ command -v dpkg-query >/dev/null || fail "this host has no dpkg: Poolward instal
 
 section packages
 for package in pgbouncer postgresql-client iproute2; do
-    dpkg-query -W -f='${Package} ${db:Status-Want} ${db:Status-Status} ${Version}\n' "$package" 2>/dev/null ||
-        printf '%s unknown not-installed -\n' "$package"
+    known=$(dpkg-query -W -f='${db:Status-Want} ${db:Status-Status} ${Version}' "$package" 2>/dev/null) ||
+        known='unknown not-installed -'
+    case $known in *' ') known="$known-" ;; esac # a purged package has no version
+    printf '%s %s\n' "$package" "$known"
 done
 
 if [ -n "$with_candidate" ]; then
