@@ -120,8 +120,9 @@ def databases_of(fleet: Fleet, server: Server, pooler: str) -> list[str]:
 
 def databases_by_pooler(fleet: Fleet, server: Server) -> dict[str, list[str]]:
     """Per pooler with an entry on this server the databases it connects to there."""
-    return {
-        name: databases_of(fleet, server, name)
-        for name, pooler in fleet.poolers.items()
-        if any(entry.server == server.name for entry in pooler.entries)
-    }
+    return {name: databases_of(fleet, server, name) for name in fleet.poolers if serves(fleet, server, name)}
+
+
+def serves(fleet: Fleet, server: Server, pooler: str) -> bool:
+    """Whether a pooler has an entry on this server."""
+    return any(entry.server == server.name for entry in fleet.poolers[pooler].entries)

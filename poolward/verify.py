@@ -1,0 +1,132 @@
+"""Is it still as it was meant? The comparison of what should be with what is, as findings an operator can read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from poolward import advice, apply, auth, hba
+from poolward.desired import PoolerConfig
+from poolward.fleet import Fleet, Server
+from poolward.observed import PoolerState, ServerState
+from poolward.settings import Version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: where, what, and what is wrong with it (empty: nothing)."""
+
+    where: str
+    what: str
+    wrong: tuple[str, ...] = ()
+    note: str = ""
+    """Said even where nothing is wrong."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.wrong
+
+
+def pooler_findings(
+    config: PoolerConfig, state: PoolerState, *, userlist_matches: bool, login_problem: str | None
+) -> list[Finding]:
+    """Everything about one pooler host."""
+    name = config.pooler.name
+    differences = apply.differences(config, state, userlist_matches=userlist_matches)
+    of_process = {str(key) for key in (state.console.config if state.console else ())}
+    running = [
+        str(d) for d in differences if d.what in of_process or "." in d.what or d.what.startswith("database entry")
+    ]
+    host = [str(d) for d in differences if str(d) not in running]
+    listeners = ", ".join(state.listeners) or "none"
+    return [
+        Finding(name, "package", tuple(_package_problems(state)), f"PgBouncer {state.package_version}, held"),
+        Finding(name, "service and files", tuple(host)),
+        Finding(name, "running values", tuple(running)),
+        Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
+        Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
+        Finding(name, "databases in use", tuple(_paused(state))),
+        Finding(name, "login through every entry", (login_problem,) if login_problem else ()),
+    ]
+
+
+def server_findings(
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    versions: Mapping[str, Version],
+    addresses: Mapping[str, str],
+    *,
+    secrets_match: bool,
+) -> list[Finding]:
+    """Everything about the database side of one server; `versions` by pooler."""
+    lookups = auth.databases_with_lookup(fleet, server, versions)
+    setup = auth.differences(server, state, lookups)
+    if not secrets_match:
+        setup.append("a stored password is not the one the poolers have")
+    rights = [f"{name}: {right}" for name in lookups for right in state.databases[name].other_rights]
+    return [
+        Finding(server.name, f"roles and lookup function in {', '.join(lookups)}", tuple(setup)),
+        Finding(
+            server.name,
+            f"{server.auth_role} has nothing else",
+            tuple(f"it also holds rights on or owns {right}" for right in rights),
+        ),
+        Finding(server.name, "pg_hba.conf", tuple(_hba_problems(fleet, server, state, versions, addresses))),
+        Finding(server.name, "primary", ("it is a standby now",) if state.in_recovery else ()),
+    ]
+
+
+def _package_problems(state: PoolerState) -> Iterable[str]:
+    if not state.installed:
+        yield "PgBouncer is not installed"
+        return
+    if not state.held:
+        yield "the package is not held: an unattended upgrade would restart PgBouncer"
+    if state.candidate and state.candidate != state.package_version:
+        yield (
+            f"apt offers {state.candidate}, installed is {state.package_version}, and the hold keeps it from arriving: "
+            "read its changelog, then set pgbouncer_version to it and deploy"
+        )
+
+
+def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
+    # 1.18 runs on when it could not bind an address: it merely warns, so the unit looks healthy.
+    wanted = str(config.port)
+    if str(config.settings.get("listen_addr", "")) and not any(
+        listener.rpartition(":")[2] == wanted for listener in state.listeners if not listener.startswith("/")
+    ):
+        yield f"nothing listens on TCP port {wanted}"
+    if not any(listener.endswith(f"/.s.PGSQL.{wanted}") for listener in state.listeners):
+        yield f"there is no Unix socket for port {wanted}"
+
+
+def _open_files_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
+    if state.open_files is None:
+        yield "no process runs"
+    elif state.open_files[0] < config.open_files_need:
+        yield f"the process may open {state.open_files[0]} files and may need {config.open_files_need}: new clients would hang"
+
+
+def _limits(config: PoolerConfig, state: PoolerState) -> str:
+    return f"{state.open_files[0] if state.open_files else 0} allowed, {config.open_files_need} needed at worst"
+
+
+def _paused(state: PoolerState) -> Iterable[str]:
+    for row in state.console.databases if state.console else ():
+        for condition, verb in (("paused", "RESUME"), ("disabled", "ENABLE")):
+            if row.get(condition) == "1":
+                yield f"{row['name']} is {condition}: somebody said so on the console; {verb} {row['name']} ends it"
+
+
+def _hba_problems(
+    fleet: Fleet, server: Server, state: ServerState, versions: Mapping[str, Version], addresses: Mapping[str, str]
+) -> Iterable[str]:
+    if not state.hba_loaded:
+        yield "the file was changed after PostgreSQL last read it"
+    for name in versions:
+        databases: Sequence[str] = advice.databases_of(fleet, server, name)
+        if name in addresses and advice.serves(fleet, server, name):
+            lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)
+            if lacking:
+                yield f"no rule lets {name} ({addresses[name]}) into {', '.join(lacking)}"
