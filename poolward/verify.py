@@ -50,7 +50,7 @@ def server_findings(
     fleet: Fleet,
     server: Server,
     state: ServerState,
-    versions: Mapping[str, Version],
+    versions: Mapping[str, Version | None],
     addresses: Mapping[str, str],
     *,
     secrets_match: bool,
@@ -124,7 +124,11 @@ def _paused(state: PoolerState) -> Iterable[str]:
 
 
 def _hba_problems(
-    fleet: Fleet, server: Server, state: ServerState, versions: Mapping[str, Version], addresses: Mapping[str, str]
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    versions: Mapping[str, Version | None],
+    addresses: Mapping[str, str],
 ) -> Iterable[str]:
     if not state.hba_loaded:
         yield "the file was changed after PostgreSQL last read it"

@@ -82,7 +82,12 @@ def _make(state: State) -> Plan:
         logger.warning(line)
     _announce(seen)
     poolers = [name for name in seen.poolers if inventory.in_limit(state, name)]
-    acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in seen.servers}
+    acting: dict[str, str] = {}
+    for name in seen.servers:
+        if inventory.in_limit(state, name):
+            acting[name] = name
+        elif poolers:
+            acting[name] = poolers[0]
     return Plan(seen, acting)
 
 
@@ -111,6 +116,12 @@ def _refuse(seen: Survey) -> None:
 def _announce(seen: Survey) -> None:
     """Say before it happens what a running pooler is in for."""
     for name, state in seen.poolers.items():
+        wanted = seen.fleet.poolers[name].package_version
+        if state.package_version and wanted not in (None, state.package_version):
+            logger.warning(
+                f"{name}: the package changes from {state.package_version} to {wanted}: "
+                "a restart, which cuts every client of this pooler once"
+            )
         if state.version is not None and state.console is not None:
             config = pooler_config(seen.fleet, name, state.version)
             for difference in apply.differences(config, state, userlist_matches=None):
