@@ -132,7 +132,7 @@ def _hba_problems(
 ) -> Iterable[str]:
     if not state.hba_loaded:
         yield "the file was changed after PostgreSQL last read it"
-    for name in versions:
+    for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
             lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)
