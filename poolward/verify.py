@@ -127,7 +127,7 @@ def _hba_problems(
     fleet: Fleet,
     server: Server,
     state: ServerState,
-    versions: Mapping[str, Version | None],
+    poolers: Iterable[str],
     addresses: Mapping[str, str],
 ) -> Iterable[str]:
     if not state.hba_loaded:
