@@ -45,17 +45,21 @@ def action_for(differences: Iterable[Difference]) -> Action:
 
 def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Difference]:
     """Everything that differs from the configuration; `userlist_matches` None means that it was not read."""
-    found = list(_service_differences(config, state))
-    if state.files[_STAGING].exists:
-        found.append(Difference("an earlier run", "was interrupted", "is finished", "reload"))
-    found += _file_differences(config, state, userlist_matches)
+    found = list(service_differences(config, state))
+    found += file_differences(config, state, userlist_matches)
     if state.console:
-        found += setting_differences(config, state.console)
-        found += database_differences(config, state.console)
+        found += running_differences(config, state.console)
     return found
 
 
-def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+def running_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """What the process says against what was meant; this alone is how drift is found."""
+    yield from setting_differences(config, console)
+    yield from database_differences(config, console)
+
+
+def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+    """The unit: running, enabled, loaded as it is on disk, with open files enough."""
     if not state.active or state.console is None:
         now = "masked" if state.masked else state.unit["ActiveState"]
         yield Difference("pgbouncer.service", now if not state.active else "silent on its console", "running", "start")
@@ -69,7 +73,10 @@ def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[D
         yield Difference("open files (LimitNOFILE)", str(state.open_files[0]), str(config.open_files), action)
 
 
-def _file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
+def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
+    """The files: what they hold, who owns them, and no leftovers of an earlier run."""
+    if state.files[_STAGING].exists:
+        yield Difference("an earlier run", "was interrupted", "is finished", "reload")
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
     if userlist_matches is False:

@@ -54,7 +54,7 @@ class Bill:
         return f"does NOT fit: {self.worst_case - self.left} too many"
 
 
-def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version]) -> Bill:
+def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version | None]) -> Bill:
     """The bill of one server, after all declared moves: services declared `direct` and strangers stay as seen now.
 
     `versions` by pooler; a pooler this run did not see counts with what it is declared to have.
@@ -74,7 +74,7 @@ def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Ver
         version = versions.get(pooler.name) or pooler.declared_version
         if entries and (version is None or version >= AUTH_ENTRY_SINCE):
             takes.append(Line(f"{pooler.name}  lookup of verifiers", AUTH_POOL_SIZE, "an entry of its own"))
-    takes.append(Line(f"{PROBE_ROLE}, direct", 0, f"inside the entries; CONNECTION LIMIT {PROBE_CONNECTION_LIMIT}"))
+    takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
     return Bill(name, state.version, tuple(has), tuple(takes))
 
 

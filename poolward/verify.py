@@ -1,4 +1,4 @@
-"""Is it still as it was meant? The comparison of what should be with what is, as findings an operator can read. Pure."""
+"""Is it still as it was meant? What should be against what is, as findings an operator can read. Pure."""
 
 from __future__ import annotations
 
@@ -31,18 +31,14 @@ def pooler_findings(
     config: PoolerConfig, state: PoolerState, *, userlist_matches: bool, login_problem: str | None
 ) -> list[Finding]:
     """Everything about one pooler host."""
-    name = config.pooler.name
-    differences = apply.differences(config, state, userlist_matches=userlist_matches)
-    of_process = {str(key) for key in (state.console.config if state.console else ())}
-    running = [
-        str(d) for d in differences if d.what in of_process or "." in d.what or d.what.startswith("database entry")
-    ]
-    host = [str(d) for d in differences if str(d) not in running]
+    name, console = config.pooler.name, state.console
+    running = list(apply.running_differences(config, console)) if console else []
     listeners = ", ".join(state.listeners) or "none"
     return [
-        Finding(name, "package", tuple(_package_problems(state)), f"PgBouncer {state.package_version}, held"),
-        Finding(name, "service and files", tuple(host)),
-        Finding(name, "running values", tuple(running)),
+        Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
+        Finding(name, "service", _told(apply.service_differences(config, state)), state.unit["ActiveState"]),
+        Finding(name, "files", _told(apply.file_differences(config, state, userlist_matches))),
+        Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
         Finding(name, "databases in use", tuple(_paused(state))),
@@ -54,7 +50,7 @@ def server_findings(
     fleet: Fleet,
     server: Server,
     state: ServerState,
-    versions: Mapping[str, Version],
+    versions: Mapping[str, Version | None],
     addresses: Mapping[str, str],
     *,
     secrets_match: bool,
@@ -66,7 +62,7 @@ def server_findings(
         setup.append("a stored password is not the one the poolers have")
     rights = [f"{name}: {right}" for name in lookups for right in state.databases[name].other_rights]
     return [
-        Finding(server.name, f"roles and lookup function in {', '.join(lookups)}", tuple(setup)),
+        Finding(server.name, "roles and lookup function", tuple(setup), f"in {', '.join(lookups)}"),
         Finding(
             server.name,
             f"{server.auth_role} has nothing else",
@@ -83,11 +79,18 @@ def _package_problems(state: PoolerState) -> Iterable[str]:
         return
     if not state.held:
         yield "the package is not held: an unattended upgrade would restart PgBouncer"
-    if state.candidate and state.candidate != state.package_version:
-        yield (
-            f"apt offers {state.candidate}, installed is {state.package_version}, and the hold keeps it from arriving: "
-            "read its changelog, then set pgbouncer_version to it and deploy"
-        )
+
+
+def _package_note(state: PoolerState) -> str:
+    """Names a newer version, so that the hold hides no security fix; that it exists is no drift."""
+    note = f"PgBouncer {state.package_version or '-'}"
+    if state.candidate and state.package_version and state.candidate != state.package_version:
+        note += f"; apt offers {state.candidate}: read its changelog, set pgbouncer_version to it and deploy"
+    return note
+
+
+def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
+    return tuple(f"{found.what}: {found.is_now} → {found.should_be}" for found in differences)
 
 
 def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
@@ -105,7 +108,8 @@ def _open_files_problems(config: PoolerConfig, state: PoolerState) -> Iterable[s
     if state.open_files is None:
         yield "no process runs"
     elif state.open_files[0] < config.open_files_need:
-        yield f"the process may open {state.open_files[0]} files and may need {config.open_files_need}: new clients would hang"
+        allowed, need = state.open_files[0], config.open_files_need
+        yield f"the process may open {allowed} files and may need {need}: new clients would hang"
 
 
 def _limits(config: PoolerConfig, state: PoolerState) -> str:
@@ -120,11 +124,15 @@ def _paused(state: PoolerState) -> Iterable[str]:
 
 
 def _hba_problems(
-    fleet: Fleet, server: Server, state: ServerState, versions: Mapping[str, Version], addresses: Mapping[str, str]
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    poolers: Iterable[str],
+    addresses: Mapping[str, str],
 ) -> Iterable[str]:
     if not state.hba_loaded:
         yield "the file was changed after PostgreSQL last read it"
-    for name in versions:
+    for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
             lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)

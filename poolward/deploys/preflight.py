@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
@@ -32,37 +32,62 @@ class Plan:
 
 
 _lock = RLock()
-_plans: WeakKeyDictionary[State, Plan | DeployError] = WeakKeyDictionary()
+_made: WeakKeyDictionary[State, dict[str, Plan | Survey | DeployError]] = WeakKeyDictionary()
 
 
 def plan(state: State) -> Plan:
     """The plan of this run, made once for all its hosts; raises DeployError, and nothing was changed."""
+    found = _once(state, _make)
+    assert isinstance(found, Plan)
+    return found
+
+
+def seen(state: State) -> Survey:
+    """What is there, without judging it; made once for all hosts of the run, raises DeployError."""
+    found = _once(state, _look)
+    assert isinstance(found, Survey)
+    return found
+
+
+def _once(state: State, make: Callable[[State], Plan | Survey]) -> Plan | Survey:
+    """pyinfra runs a deploy once per host, in parallel; this part of it is the same for all of them."""
     with _lock:
-        if state not in _plans:
+        made = _made.setdefault(state, {})
+        if make.__name__ not in made:
             try:
-                _plans[state] = _make(state)
+                made[make.__name__] = make(state)
             except PoolwardError as error:
-                _plans[state] = DeployError(str(error))
-        found = _plans[state]
+                made[make.__name__] = DeployError(str(error))
+        found = made[make.__name__]
     if isinstance(found, DeployError):
         raise found
     return found
 
 
-def _make(state: State) -> Plan:
+def _look(state: State) -> Survey:
     fleet = inventory.read_fleet(state.inventory)
     names = [name for name in fleet.poolers if inventory.in_limit(state, name)]
     in_run = [name for name in fleet.servers if inventory.in_limit(state, name)]
     if not names and not in_run:
         raise PoolwardError("--limit leaves neither a pooler nor a database host in the run.", "Name at least one.")
     # Without a pooler in the run the database side is still that of all of them.
-    seen = survey.take(state, fleet, names or fleet.poolers)
+    return survey.take(state, fleet, names or fleet.poolers)
+
+
+def _make(state: State) -> Plan:
+    seen = _look(state)
     _check_versions(seen)
     _refuse(seen)
-    for line in advice.notes(fleet, seen.servers, seen.addresses):
+    for line in advice.notes(seen.fleet, seen.servers, seen.addresses):
         logger.warning(line)
     _announce(seen)
-    acting = {name: name if inventory.in_limit(state, name) else names[0] for name in seen.servers}
+    poolers = [name for name in seen.poolers if inventory.in_limit(state, name)]
+    acting: dict[str, str] = {}
+    for name in seen.servers:
+        if inventory.in_limit(state, name):
+            acting[name] = name
+        elif poolers:
+            acting[name] = poolers[0]
     return Plan(seen, acting)
 
 
@@ -91,6 +116,12 @@ def _refuse(seen: Survey) -> None:
 def _announce(seen: Survey) -> None:
     """Say before it happens what a running pooler is in for."""
     for name, state in seen.poolers.items():
+        wanted = seen.fleet.poolers[name].package_version
+        if state.package_version and wanted not in (None, state.package_version):
+            logger.warning(
+                f"{name}: the package changes from {state.package_version} to {wanted}: "
+                "a restart, which cuts every client of this pooler once"
+            )
         if state.version is not None and state.console is not None:
             config = pooler_config(seen.fleet, name, state.version)
             for difference in apply.differences(config, state, userlist_matches=None):
