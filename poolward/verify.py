@@ -90,7 +90,7 @@ def _package_note(state: PoolerState) -> str:
 
 
 def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
-    return tuple(f"{found.what}: {found.is_now} → {found.should_be}" for found in differences)
+    return tuple(map(str, differences))
 
 
 def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
