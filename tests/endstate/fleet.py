@@ -32,10 +32,10 @@ class Inventory:
         command = [sys.executable, "-m", "poolward.dump_inventory", path]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
         if done.returncode:
-            raise ValueError(f"the inventory {path} cannot be loaded: {done.stderr.strip().splitlines()[-1]}")
+            raise ValueError(done.stderr.strip())
         loaded = cls(**json.loads(done.stdout))
         if not loaded.groups.get("poolers") or not loaded.groups.get("databases"):
-            raise ValueError(f"the inventory {path} has no hosts in the groups `poolers` and `databases`")
+            raise ValueError(f"The inventory {path} has no hosts in the groups `poolers` and `databases`.")
         return loaded
 
     @cached_property
