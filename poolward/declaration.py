@@ -40,7 +40,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     if not database_hosts:
         problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
     knobs = {name: _knobs(name, hosts[name], problems) for name in (*database_hosts, *pooler_hosts)}
-    servers = {name: _server(name, hosts[name], knobs[name]) for name in database_hosts}
+    servers = {name: _server(name, hosts[name], knobs[name], problems) for name in database_hosts}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
     if problems:
@@ -57,12 +57,13 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     try:
         knobs = Knobs.model_validate(given)
     except ValidationError as error:
+        wrong = {found["loc"][0] for found in error.errors()}
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
             known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
             hint = f"known: {known}" if found["type"] == "extra_forbidden" else "see group_data/all.py"
             problems.append(Problem(host, f"{name}: {found['msg']}", hint))
-        return Knobs()
+        return Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
     if not knobs.defaults:
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
@@ -70,11 +71,15 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     return knobs
 
 
-def _server(name: str, data: Mapping[str, Any], knobs: Knobs) -> Server:
+def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Problem]) -> Server:
+    port = str(data.get("postgresql_port", 5432))
+    if not re.fullmatch("[1-9][0-9]{0,4}", port):
+        problems.append(Problem(name, f"postgresql_port = {port!r} is no port", "leave it out for 5432"))
+        port = "5432"
     return Server(
         name=name,
         address=str(data.get("postgresql_address") or data.get("ssh_hostname") or name),
-        port=int(data.get("postgresql_port", 5432)),
+        port=int(port),
         auth_database=str(data.get("pgbouncer_auth_database", "postgres")),
         auth_role=str(data.get("pgbouncer_auth_role", AUTH_ROLE)),
         allow_superusers=tuple(sorted(knobs.allow_superusers)),
@@ -111,7 +116,7 @@ def _pooler(
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
-    if not entries:
+    if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
     for user, keys in knobs.users.items():
         problems += _user_problems(name, user, keys, version)
@@ -151,7 +156,7 @@ def _entry(
     if reason := render.entry_name_problem(name):
         problems.append(Problem(where, reason, "choose another entry name and give the database's in `dbname`"))
     host = keys.get("host")
-    if host not in servers:
+    if not isinstance(host, str) or host not in servers:
         known = ", ".join(servers) or "none"
         problems.append(
             Problem(where, f"`host` is {host!r}, but must name a host of the group `databases`", f"known: {known}")
