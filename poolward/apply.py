@@ -29,13 +29,16 @@ class Difference:
     action: Action
 
     def __str__(self) -> str:
-        effect = {
-            "none": "",
-            "reload": "a reload",
-            "restart": "a restart, which cuts every client of this pooler once",
-            "start": "a start",
-        }[self.action]
-        return f"{self.what}: {self.is_now} → {self.should_be}  ({effect})"
+        return f"{self.what}: {self.is_now} → {self.should_be}"
+
+
+EFFECT: dict[Action, str] = {
+    "none": "nothing to do",
+    "reload": "a reload, which keeps the clients of every entry that stays",
+    "restart": "a restart, which cuts every client of this pooler once",
+    "start": "a start; nothing runs there yet",
+}
+"""What each action means for the clients of a pooler."""
 
 
 def action_for(differences: Iterable[Difference]) -> Action:

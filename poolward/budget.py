@@ -54,7 +54,7 @@ class Bill:
         return f"does NOT fit: {self.worst_case - self.left} too many"
 
 
-def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version]) -> Bill:
+def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version | None]) -> Bill:
     """The bill of one server, after all declared moves: services declared `direct` and strangers stay as seen now.
 
     `versions` by pooler; a pooler this run did not see counts with what it is declared to have.

@@ -15,7 +15,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.inventory import make_inventory
 
-from poolward import fleet
+from poolward import declaration
 from poolward.errors import PoolwardError
 from poolward.fleet import Fleet
 
@@ -24,7 +24,7 @@ def read_fleet(inventory: Inventory) -> Fleet:
     """The fleet of a loaded inventory; raises Refused with every problem in it."""
     hosts = {host.name: host.data.dict() for host in inventory}
     groups = {name: [host.name for host in members] for name, members in inventory.groups.items()}
-    return fleet.read(hosts, groups)
+    return declaration.read(hosts, groups)
 
 
 def in_limit(state: State, name: str) -> bool:

@@ -14,7 +14,7 @@ from poolward import inventory, observe
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Fleet, Server
 from poolward.observed import PoolerState, ServerState
-from poolward.settings import OLDEST, Version
+from poolward.settings import Version
 
 T = TypeVar("T")
 
@@ -43,9 +43,9 @@ class Survey:
         state = self.poolers[name]
         return state.version or self.fleet.poolers[name].declared_version or state.candidate_version
 
-    def versions(self) -> dict[str, Version]:
-        """Per pooler its version; an unknown one counts as the oldest, which needs the most on the database side."""
-        return {name: self.version(name) or OLDEST for name in self.poolers}
+    def versions(self) -> dict[str, Version | None]:
+        """Per pooler the version it has or will get, None where that cannot be told yet."""
+        return {name: self.version(name) for name in self.poolers}
 
 
 def take(state: State, fleet: Fleet, poolers: Iterable[str]) -> Survey:

@@ -50,7 +50,7 @@ def server_findings(
     fleet: Fleet,
     server: Server,
     state: ServerState,
-    versions: Mapping[str, Version],
+    versions: Mapping[str, Version | None],
     addresses: Mapping[str, str],
     *,
     secrets_match: bool,
@@ -90,7 +90,7 @@ def _package_note(state: PoolerState) -> str:
 
 
 def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
-    return tuple(f"{found.what}: {found.is_now} → {found.should_be}" for found in differences)
+    return tuple(map(str, differences))
 
 
 def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
@@ -124,11 +124,15 @@ def _paused(state: PoolerState) -> Iterable[str]:
 
 
 def _hba_problems(
-    fleet: Fleet, server: Server, state: ServerState, versions: Mapping[str, Version], addresses: Mapping[str, str]
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    poolers: Iterable[str],
+    addresses: Mapping[str, str],
 ) -> Iterable[str]:
     if not state.hba_loaded:
         yield "the file was changed after PostgreSQL last read it"
-    for name in versions:
+    for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
             lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)

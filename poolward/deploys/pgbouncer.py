@@ -28,8 +28,10 @@ def pgbouncer() -> None:
             _database_side(state, plan, name)
     stage.complete(name="Every database knows its poolers")
 
-    if mine:
-        pooler.configuration(host, plan.fleet, name="Configuration applied and proved")
+    for wave in host.loop(plan.waves):
+        if host.name in wave:
+            pooler.configuration(host, plan.fleet, name=f"Configuration applied and proved: {', '.join(wave)}")
+        stage.complete(name=f"Proved: {', '.join(wave)}")
     stage.finished(name="Every pooler is proved")
 
 

@@ -25,6 +25,8 @@ class Plan:
     seen: Survey
     acting_hosts: Mapping[str, str]
     """Per server the host of the run that carries its operations: its own, or a pooler when --limit left it out."""
+    waves: tuple[tuple[str, ...], ...]
+    """The poolers of the run in the order they are configured."""
 
     @property
     def fleet(self) -> Fleet:
@@ -80,10 +82,24 @@ def _make(state: State) -> Plan:
     _refuse(seen)
     for line in advice.notes(seen.fleet, seen.servers, seen.addresses):
         logger.warning(line)
-    _announce(seen)
+    pending = _announce(seen)
     poolers = [name for name in seen.poolers if inventory.in_limit(state, name)]
-    acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in seen.servers}
-    return Plan(seen, acting)
+    acting: dict[str, str] = {}
+    for name in seen.servers:
+        if inventory.in_limit(state, name):
+            acting[name] = name
+        elif poolers:
+            acting[name] = poolers[0]
+    return Plan(seen, acting, _waves(poolers, pending))
+
+
+def _waves(poolers: list[str], pending: set[str]) -> tuple[tuple[str, ...], ...]:
+    """Poolers that are in for a change go one by one, each proved before the next, so that one always serves.
+
+    The others only have to be looked at, all at once.
+    """
+    settled = tuple(name for name in poolers if name not in pending)
+    return (*((name,) for name in poolers if name in pending), *([settled] if settled else []))
 
 
 def _check_versions(seen: Survey) -> None:
@@ -108,10 +124,24 @@ def _refuse(seen: Survey) -> None:
         raise Refused("The database side is not ready; no host was changed.", problems)
 
 
-def _announce(seen: Survey) -> None:
-    """Say before it happens what a running pooler is in for."""
+def _announce(seen: Survey) -> set[str]:
+    """Say before it happens what each running pooler is in for; returns the poolers that are in for something."""
+    pending: set[str] = set()
     for name, state in seen.poolers.items():
-        if state.version is not None and state.console is not None:
+        wanted = seen.fleet.poolers[name].package_version
+        if state.package_version and wanted not in (None, state.package_version):
+            logger.warning(
+                f"{name}: the package changes from {state.package_version} to {wanted}: "
+                "a restart, which cuts every client of this pooler once"
+            )
+        if state.version is None or state.console is None:
+            pending.add(name)
+        else:
             config = pooler_config(seen.fleet, name, state.version)
-            for difference in apply.differences(config, state, userlist_matches=None):
+            found = apply.differences(config, state, userlist_matches=None)
+            for difference in found:
                 logger.warning(f"{name}: {difference}")
+            if found:
+                pending.add(name)
+                logger.warning(f"{name}: this takes {apply.EFFECT[apply.action_for(found)]}.")
+    return pending

@@ -12,7 +12,8 @@ take() {
     esac
 }
 
-put() { # put FROM TO MODE OWNER: atomic, in the target's own directory
+put() { # put FROM TO MODE OWNER: atomic, in the target's own directory; what is right already stays untouched
+    if cmp -s "$1" "$2" && [ "0$(stat -c '%a %U:%G' "$2")" = "$3 $4" ]; then return; fi
     cp "$1" "$2.part"
     chown "$4" "$2.part"
     chmod "$3" "$2.part"

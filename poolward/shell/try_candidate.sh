@@ -20,7 +20,9 @@ chown "$service_user:$service_user" "$trial"
 chown "$service_user:$service_user" "$trial/trial.ini"
 port=$(sed -n 's/^listen_port *= *\([0-9]*\)$/\1/p' "$staging/pgbouncer.ini" | tail -n 1)
 
-runuser -u "$service_user" -- /usr/sbin/pgbouncer "$trial/trial.ini" >"$trial/log" 2>&1 &
+# setpriv becomes PgBouncer; runuser would stay its parent, and killing that leaves PgBouncer running for ever.
+setpriv --reuid "$service_user" --regid "$service_user" --init-groups -- \
+    /usr/sbin/pgbouncer "$trial/trial.ini" >"$trial/log" 2>&1 &
 trial_pid=$!
 deadline=$(($(date +%s) + 10))
 until show_all "$trial" "${port:-6432}" >"$trial/shown" 2>"$trial/refused"; do
