@@ -57,13 +57,16 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     try:
         knobs = Knobs.model_validate(given)
     except ValidationError as error:
-        wrong = {found["loc"][0] for found in error.errors()}
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
             known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
-            hint = f"known: {known}" if found["type"] == "extra_forbidden" else "see group_data/all.py"
-            problems.append(Problem(host, f"{name}: {found['msg']}", hint))
-        return Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
+            if found["type"] == "extra_forbidden":
+                problems.append(Problem(host, f"{name} is no word of Poolward's", f"known: {known}"))
+            else:
+                problems.append(Problem(host, f"{name}: {found['msg']}", "see group_data/all.py"))
+        # Without the wrong words the others are read all the same, so that what is wrong in them is said too.
+        wrong = {str(found["loc"][0]) for found in error.errors()}
+        knobs = Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
     if not knobs.defaults:
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
