@@ -52,6 +52,9 @@ pgbouncer_allow_superusers = []
 # True: Poolward writes the poolers' lines into pg_hba.conf. False: it prints the lines that are missing, and stops.
 pgbouncer_manage_hba = False
 
+# A deploy whose worst case does not fit the server is refused. True lets it go on, with a line in its output.
+pgbouncer_allow_overcommit = False
+
 # The version to install and to render for, like "1.24.1" or Debian's own "1.24.1-1+deb13u2". None: what is installed,
 # else what apt offers.
 pgbouncer_version = None

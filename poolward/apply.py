@@ -27,14 +27,21 @@ class Difference:
     is_now: str
     should_be: str
     action: Action
+    cuts: str = ""
+    """Who is cut off by it, where the action itself would not."""
 
     def __str__(self) -> str:
         return f"{self.what}: {self.is_now} → {self.should_be}"
 
+    @property
+    def effect(self) -> str:
+        """What mending it means for the clients of this pooler."""
+        return self.cuts or EFFECT[self.action]
+
 
 EFFECT: dict[Action, str] = {
     "none": "nothing to do",
-    "reload": "a reload, which keeps the clients of every entry that stays",
+    "reload": "a reload; clients stay",
     "restart": "a restart, which cuts every client of this pooler once",
     "start": "a start; nothing runs there yet",
 }
@@ -119,7 +126,9 @@ def database_differences(config: PoolerConfig, console: Console) -> Iterable[Dif
     """Entries of [databases] that are missing, too many, or run with other values."""
     running = {row["name"]: row for row in console.databases}
     for name in running.keys() - config.databases.keys() - {"pgbouncer"}:
-        yield Difference(f"database entry {name}", "served", "removed: its clients are cut", "reload")
+        yield Difference(
+            f"database entry {name}", "served", "removed", "reload", "a reload that cuts this entry's clients"
+        )
     for name, line in config.databases.items():
         if name not in running:
             yield Difference(f"database entry {name}", "missing", "served", "reload")

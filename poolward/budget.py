@@ -1,17 +1,34 @@
-"""The connection arithmetic: what the poolers may open on a server, against what the server really has. Pure.
+"""The bill: what a PostgreSQL server really has, and what the poolers may open on it at worst. Pure.
 
-An upper bound: PgBouncer counts per process and per `[databases]` entry, and `max_db_connections`, which every entry
-gets, bounds all pools of an entry together, the lookups of verifiers inside it included.
+An upper bound, judged by the state after all declared moves. Each pooler host counts for itself: nothing is shared
+between PgBouncer processes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
-from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet
+from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_CONNECTION_LIMIT, PROBE_ROLE, Entry, Fleet, Pooler
 from poolward.observed import ServerState
+from poolward.pools import EntryPools
 from poolward.settings import Version
+
+_WALSENDERS_COUNT_BEFORE = 120000
+
+
+class Seen(Protocol):
+    """What was seen of a fleet (`survey.Survey`)."""
+
+    @property
+    def fleet(self) -> Fleet: ...
+    @property
+    def servers(self) -> Mapping[str, ServerState]: ...
+    @property
+    def addresses(self) -> Mapping[str, str]: ...
+    def versions(self) -> Mapping[str, Version | None]: ...
 
 
 @dataclass(frozen=True)
@@ -21,6 +38,8 @@ class Line:
     what: str
     connections: int
     source: str = ""
+    pooler: str = ""
+    entry: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +50,7 @@ class Bill:
     version: str
     has: tuple[Line, ...]
     takes: tuple[Line, ...]
+    notes: tuple[str, ...] = ()
 
     @property
     def left(self) -> int:
@@ -41,6 +61,24 @@ class Bill:
     def worst_case(self) -> int:
         """Connections the poolers may open together."""
         return sum(line.connections for line in self.takes)
+
+    def worst_case_while_rolling(self, hosts: int = 1) -> int:
+        """The same while `hosts` pooler hosts run an old and a new process side by side; the largest ones count."""
+        per_host: dict[str, int] = {}
+        for line in self.takes:
+            per_host[line.pooler] = per_host.get(line.pooler, 0) + line.connections
+        return self.worst_case + sum(sorted(per_host.values(), reverse=True)[:hosts])
+
+    def document(self) -> dict[str, object]:
+        """The bill for a machine."""
+        return {
+            "lines": [*self.has, *self.takes],
+            "left": self.left,
+            "worst_case": self.worst_case,
+            "fits": self.fits,
+            "smallest_change": self.smallest_change,
+            "notes": self.notes,
+        }
 
     @property
     def fits(self) -> bool:
@@ -53,29 +91,150 @@ class Bill:
             return f"fits, {self.left - self.worst_case} to spare"
         return f"does NOT fit: {self.worst_case - self.left} too many"
 
+    @property
+    def smallest_change(self) -> str:
+        """The one max_db_connections that has to come down least to make it fit, or what else to do."""
+        over = self.worst_case - self.left
+        if over <= 0:
+            return ""
+        best: tuple[int, str, int, int] | None = None
+        for entry in {line.entry for line in self.takes if line.entry}:
+            lines = [line for line in self.takes if line.entry == entry]
+            each = math.ceil(over / len(lines))
+            new = min(line.connections for line in lines) - each
+            if new >= 1 and (best is None or (each, entry) < best[:2]):
+                best = (each, entry, new, len(lines))
+        if best is None:
+            return "No single entry can make up for it: lower max_db_connections of several, or raise max_connections."
+        _, entry, new, poolers = best
+        counted = f" (it counts once on each of {poolers} poolers)" if poolers > 1 else ""
+        return f"Smallest change that fits: max_db_connections = {new} on {entry}{counted}."
 
-def bill(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version | None]) -> Bill:
-    """The bill of one server, after all declared moves: services declared `direct` and strangers stay as seen now.
 
-    `versions` by pooler; a pooler this run did not see counts with what it is declared to have.
-    """
-    has = [
+def bill(
+    fleet: Fleet,
+    name: str,
+    state: ServerState,
+    versions: Mapping[str, Version | None],
+    addresses: Mapping[str, str] | None = None,
+) -> Bill:
+    """The bill of one server; `versions` and `addresses` by pooler. A pooler nobody looked at counts as declared."""
+    takes: list[Line] = []
+    for pooler in fleet.poolers.values():
+        takes += _pooler_lines(pooler, name, versions.get(pooler.name) or pooler.declared_version)
+    takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
+    has = [*_server_lines(state), *_staying_lines(fleet, name, state, addresses or {})]
+    return Bill(name, state.version, tuple(has), tuple(takes), tuple(_notes(fleet, name, state, versions)))
+
+
+def bills(seen: Seen) -> dict[str, Bill]:
+    """The bill of every server that was seen."""
+    return {
+        name: bill(seen.fleet, name, state, seen.versions(), seen.addresses) for name, state in seen.servers.items()
+    }
+
+
+def passing_roles(fleet: Fleet, name: str, state: ServerState) -> list[str]:
+    """The roles of a server that may log in through a pooler today."""
+    server = fleet.servers[name]
+    return sorted(
+        role
+        for role, found in state.roles.items()
+        if found.login
+        and found.password == "scram-sha-256"
+        and role != server.auth_role
+        and (not (found.superuser or found.replication) or role in server.allow_superusers)
+    )
+
+
+def entry_pools(pooler: Pooler, entry: Entry) -> EntryPools:
+    """An entry's pools; who may log in is not bounded, because auth_query admits every role that may."""
+    forced = entry.keys.get("user")
+    return EntryPools(
+        name=entry.name,
+        pool_size=pooler.entry_size(entry),
+        reserve_pool_size=pooler.entry_reserve(entry),
+        max_db_connections=pooler.entry_limit(entry),
+        users=(str(forced),) if forced else None,
+    )
+
+
+def _pooler_lines(pooler: Pooler, server: str, version: Version | None) -> list[Line]:
+    lines: list[Line] = []
+    for entry in pooler.entries:
+        if entry.server == server:
+            pools = entry_pools(pooler, entry)
+            source = f"max_db_connections; a pool is {pools.pool_size} + {pools.reserve_pool_size}, per role"
+            lines.append(Line(f"{pooler.name}  {entry.name}", pools.bound, source, pooler.name, entry.name))
+    if lines and (version is None or version >= AUTH_ENTRY_SINCE):
+        lines.append(Line(f"{pooler.name}  lookup of verifiers", AUTH_POOL_SIZE, "an entry of its own", pooler.name))
+    return lines
+
+
+def _server_lines(state: ServerState) -> list[Line]:
+    lines = [
         Line("max_connections", state.max_connections),
         Line("kept for superusers", -state.superuser_reserved_connections, "superuser_reserved_connections"),
     ]
     if state.reserved_connections:
-        has.append(Line("kept for pg_use_reserved_connections", -state.reserved_connections, "reserved_connections"))
-    takes: list[Line] = []
-    for pooler in fleet.poolers.values():
-        entries = [entry for entry in pooler.entries if entry.server == name]
-        takes += [
-            Line(f"{pooler.name}  {entry.name}", pooler.entry_limit(entry), "max_db_connections") for entry in entries
-        ]
-        version = versions.get(pooler.name) or pooler.declared_version
-        if entries and (version is None or version >= AUTH_ENTRY_SINCE):
-            takes.append(Line(f"{pooler.name}  lookup of verifiers", AUTH_POOL_SIZE, "an entry of its own"))
-    takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
-    return Bill(name, state.version, tuple(has), tuple(takes))
+        lines.append(Line("kept for pg_use_reserved_connections", -state.reserved_connections, "reserved_connections"))
+    if state.version_num < _WALSENDERS_COUNT_BEFORE and state.max_wal_senders:
+        lines.append(Line("walsenders, which count before 12", -state.max_wal_senders, "max_wal_senders"))
+    return lines
+
+
+def _staying_lines(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[Line]:
+    """What stays direct after all moves: services declared so, and sessions that belong to no service host."""
+    lines: list[Line] = []
+    for service in fleet.services:
+        if service.get("direct") and service.get("connections") is not None:
+            lines.append(Line(f"stays direct: {service['name']}", -int(service["connections"]), "declared"))
+    if not fleet.services:
+        return lines  # nothing was said of what moves, so nothing can be said of what stays
+    own = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
+    strangers: dict[str, int] = {}
+    for row in state.backends:
+        if row["address"] not in own and row["role"] not in (fleet.servers[name].auth_role, PROBE_ROLE):
+            label = f"{row['role']} from {row['address']}"
+            strangers[label] = strangers.get(label, 0) + int(row["count"])
+    lines += [Line(f"stays direct: {label}", -count, "seen now") for label, count in sorted(strangers.items())]
+    return lines
+
+
+def _notes(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version | None]) -> list[str]:
+    """What the numbers do not show."""
+    notes: list[str] = []
+    server = fleet.servers[name]
+    pooled = [role for role in server.allow_superusers if role in state.roles and state.roles[role].superuser]
+    if pooled:
+        notes.append(
+            f"The {state.superuser_reserved_connections} connections kept for superusers are not safe: "
+            f"{', '.join(pooled)} is pooled and superuser."
+        )
+    undeclared = [s["name"] for s in fleet.services if s.get("direct") and s.get("connections") is None]
+    if undeclared:
+        notes.append(
+            f"{', '.join(undeclared)} stays direct and is not counted: say how many connections it opens at most "
+            '("connections": 2).'
+        )
+    for role in passing_roles(fleet, name, state):
+        limit = state.roles[role].connection_limit
+        widest = max(
+            (p.entry_size(e) + p.entry_reserve(e) for p in fleet.poolers.values() for e in p.entries), default=0
+        )
+        if 0 <= limit < widest and role != PROBE_ROLE:
+            notes.append(
+                f"{role} has CONNECTION LIMIT {limit}, but one of its pools may open {widest}: logins fail beyond."
+            )
+    for pooler, version in versions.items():
+        if version is not None and version < AUTH_ENTRY_SINCE:
+            notes.append(
+                f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
+                "connections are all busy lets nobody log in until one is free."
+            )
+    if len(fleet.poolers) == 1:
+        notes.append(f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database.")
+    return notes
 
 
 def direct_now(fleet: Fleet, state: ServerState, addresses: Mapping[str, str]) -> int:

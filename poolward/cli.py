@@ -54,7 +54,24 @@ def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     """
     from poolward import report  # it loads pyinfra, which patches the standard library
 
-    made = report.make(inventory, limit)
+    return _present(report.make(inventory, limit), as_json)
+
+
+@cli.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, help="Only these hosts or groups; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+    """Show the bill of every server, and what a deploy of INVENTORY would change. Changes nothing.
+
+    Exit codes: 0 nothing to do, 2 changes pending, 1 any error.
+    """
+    from poolward import plan as planning
+
+    return _present(planning.make(inventory, limit), as_json)
+
+
+def _present(made: Any, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(made.document(), indent=2, default=_plain))
     else:

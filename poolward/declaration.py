@@ -26,6 +26,7 @@ class Knobs(BaseModel):
     users: dict[str, dict[str, Any]] = Field(default_factory=dict)
     allow_superusers: list[str] = Field(default_factory=list)
     manage_hba: bool = False
+    allow_overcommit: bool = False
     version: str | None = None
     auth_secret_command: list[str] | None = None
     probe_secret_command: list[str] | None = None
@@ -46,7 +47,14 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
     declared: list[Any] = next((data["services"] for data in hosts.values() if data.get("services")), [])
-    return Fleet(servers, poolers, tuple(declared))
+    homes = {str(service["host"]) for service in declared if service.get("host")}
+    return Fleet(
+        servers,
+        poolers,
+        tuple(declared),
+        frozenset(str(hosts[name].get("ssh_hostname", name)) for name in homes if name in hosts),
+        allow_overcommit=any(found.allow_overcommit for found in knobs.values()),
+    )
 
 
 def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs:

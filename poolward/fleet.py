@@ -94,6 +94,10 @@ class Fleet:
     servers: Mapping[str, Server]
     poolers: Mapping[str, Pooler]
     services: tuple[Mapping[str, Any], ...] = field(default=())
+    service_addresses: frozenset[str] = frozenset()
+    """The addresses of the hosts the declared services run on."""
+    allow_overcommit: bool = False
+    """Whether a deploy may go on although its worst case does not fit."""
 
     @cached_property
     def pooled_databases(self) -> Mapping[str, tuple[str, ...]]:

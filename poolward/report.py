@@ -49,15 +49,7 @@ class Report:
         return {
             "clean": self.clean,
             "findings": self.findings,
-            "bills": {
-                name: {
-                    "lines": [*bill.has, *bill.takes],
-                    "left": bill.left,
-                    "worst_case": bill.worst_case,
-                    "fits": bill.fits,
-                }
-                for name, bill in self.bills.items()
-            },
+            "bills": {name: bill.document() for name, bill in self.bills.items()},
             "poolers": {
                 name: {"version": str(state.version), "listeners": state.listeners}
                 for name, state in self.seen.poolers.items()
@@ -77,5 +69,7 @@ def make(path: str, limit: tuple[str, ...] = ()) -> Report:
         name: partial(examine.host, inventory.host(state, name), seen) for name in hosts
     }
     found = survey.together(looks)
-    bills = {name: budget.bill(fleet, name, server, seen.versions()) for name, server in seen.servers.items()}
+    bills = {
+        name: budget.bill(fleet, name, server, seen.versions(), seen.addresses) for name, server in seen.servers.items()
+    }
     return Report(seen, [finding for name in hosts for finding in found[name]], bills)

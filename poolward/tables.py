@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
@@ -11,6 +11,9 @@ from rich.text import Text
 from poolward.budget import Bill
 from poolward.observed import Console, PoolerState, ServerState
 from poolward.verify import Finding
+
+if TYPE_CHECKING:
+    from poolward.plan import Change
 
 
 def findings(found: Iterable[Finding]) -> Table:
@@ -91,6 +94,22 @@ def bill(found: Bill, direct: int) -> Table:
     style = "bold green" if found.fits else "bold red"
     table.add_row(Text("worst case of the poolers", style), Text(str(found.worst_case), style), found.verdict)
     table.add_row("direct sessions, seen now", str(direct), "until their services have moved")
+    return table
+
+
+def changes(found: Iterable[Change]) -> Table:
+    """What a deploy would change, host by host, and what each change means."""
+    table = Table(title="What a deploy would change", title_justify="left", show_edge=False)
+    for column in ("host", "what", "now", "then", "takes"):
+        table.add_column(column, overflow="fold")
+    host = ""
+    for change in found:
+        if change.where != host and host:
+            table.add_section()
+        table.add_row(
+            change.where if change.where != host else "", change.what, change.is_now, change.will_be, change.effect
+        )
+        host = change.where
     return table
 
 

@@ -11,7 +11,7 @@ from pyinfra import logger
 from pyinfra.api import State
 from pyinfra.api.exceptions import DeployError
 
-from poolward import advice, apply, inventory, survey
+from poolward import advice, apply, budget, inventory, survey
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Fleet
@@ -80,6 +80,7 @@ def _make(state: State) -> Plan:
     seen = _look(state)
     _check_versions(seen)
     _refuse(seen)
+    _judge_budget(seen)
     for line in advice.notes(seen.fleet, seen.servers, seen.addresses):
         logger.warning(line)
     pending = _announce(seen)
@@ -122,6 +123,22 @@ def _refuse(seen: Survey) -> None:
         problems += advice.problems(seen.fleet, seen.fleet.servers[name], state, seen.addresses, list(seen.poolers))
     if problems:
         raise Refused("The database side is not ready; no host was changed.", problems)
+
+
+def _judge_budget(seen: Survey) -> None:
+    """Refuse what may exhaust a server, unless the operator said to go on."""
+    for name, state in seen.servers.items():
+        found = budget.bill(seen.fleet, name, state, seen.versions(), seen.addresses)
+        if found.fits:
+            continue
+        sentence = f"{name}: the poolers may open {found.worst_case} connections, and {found.left} are left for them."
+        if not seen.fleet.allow_overcommit:
+            lines = "".join(f"\n  {line.connections:>6}  {line.what}" for line in (*found.has, *found.takes))
+            raise PoolwardError(
+                f"{sentence}{lines}\n  {found.smallest_change}",
+                "Change it in pgbouncer_databases, or set pgbouncer_allow_overcommit = True to go on all the same.",
+            )
+        logger.warning(f"{sentence} It goes on because of pgbouncer_allow_overcommit. {found.smallest_change}")
 
 
 def _announce(seen: Survey) -> set[str]:

@@ -85,6 +85,7 @@ class ServerState:
     max_connections: int
     superuser_reserved_connections: int
     reserved_connections: int
+    max_wal_senders: int
     ssl: bool
     roles: Mapping[str, Role]
     databases: Mapping[str, DatabaseState]
@@ -126,6 +127,7 @@ _PLAIN = (
     "max_connections",
     "superuser_reserved_connections",
     "reserved_connections",
+    "max_wal_senders",
     "ssl",
     "hba_loaded",
 )

@@ -6,6 +6,7 @@ SELECT json_build_object(
     'max_connections', current_setting('max_connections')::int,
     'superuser_reserved_connections', current_setting('superuser_reserved_connections')::int,
     'reserved_connections', coalesce(current_setting('reserved_connections', true), '0')::int,
+    'max_wal_senders', current_setting('max_wal_senders')::int,
     'ssl', current_setting('ssl')::boolean,
     'roles', (
         SELECT json_object_agg(a.rolname, json_build_object(
