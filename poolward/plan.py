@@ -12,6 +12,7 @@ from pyinfra.api import State
 from rich.console import Console
 
 from poolward import advice, apply, auth, budget, hba, proof, secrets, tables
+from poolward.apply import Action
 from poolward.budget import Bill
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError
