@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from docs import generate
-
 from poolward.catalogue import table
 
 
