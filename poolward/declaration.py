@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import render, settings
+from poolward import combinations, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -28,6 +28,7 @@ class Knobs(BaseModel):
     manage_hba: bool = False
     allow_overcommit: bool = False
     version: str | None = None
+    minimum_version: str | None = None
     auth_secret_command: list[str] | None = None
     probe_secret_command: list[str] | None = None
 
@@ -126,6 +127,7 @@ def _pooler(
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
+    problems += combinations.problems({**knobs.defaults, **knobs.settings}, f"{name}: pgbouncer_settings")
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))

@@ -1,0 +1,70 @@
+"""Settings that are right one by one and fail together, each with the reason. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from poolward.errors import Problem
+from poolward.settings import Value
+
+_VERIFYING = ("verify-ca", "verify-full")
+
+
+def problems(settings: Mapping[str, Value], where: str) -> list[Problem]:
+    """What cannot work in these `[pgbouncer]` settings taken together; Poolward's defaults have to be among them."""
+    return [*_client_tls(settings, where), *_server_tls(settings, where), *_authentication(settings, where)]
+
+
+def _client_tls(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
+    mode = _text(settings, "client_tls_sslmode") or "disable"
+    if mode != "disable":
+        for key in ("client_tls_key_file", "client_tls_cert_file"):
+            if not _text(settings, key):
+                yield Problem(
+                    where,
+                    f"client_tls_sslmode = {mode} needs {key}: without it PgBouncer does not start",
+                    f"give {key} the path of a file on the pooler that its service user can read",
+                )
+    if (mode in _VERIFYING or _text(settings, "auth_type") == "cert") and not _text(settings, "client_tls_ca_file"):
+        yield Problem(
+            where,
+            "the certificates of clients cannot be verified without client_tls_ca_file",
+            "give it the path of the authority's certificate on the pooler",
+        )
+
+
+def _server_tls(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
+    mode = _text(settings, "server_tls_sslmode")
+    if mode in _VERIFYING and not _text(settings, "server_tls_ca_file"):
+        yield Problem(
+            where,
+            f"server_tls_sslmode = {mode} needs server_tls_ca_file: every login to PostgreSQL would fail",
+            "give it the path of the authority's certificate on the pooler",
+        )
+    pair = ("server_tls_key_file", "server_tls_cert_file")
+    given = [key for key in pair if _text(settings, key)]
+    if len(given) == 1:
+        missing = next(key for key in pair if key not in given)
+        yield Problem(where, f"{given[0]} is of no use without {missing}", "give both or neither")
+
+
+def _authentication(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
+    kind = _text(settings, "auth_type")
+    if kind == "hba" and not _text(settings, "auth_hba_file"):
+        yield Problem(where, "auth_type = hba needs auth_hba_file: nobody could log in", "give its path on the pooler")
+    if kind in ("any", "trust"):
+        yield Problem(
+            where,
+            f"auth_type = {kind} lets everybody in without a password, as whatever role they name",
+            "use scram-sha-256, or hba with a trust line for the Unix socket alone",
+        )
+    if kind in ("plain", "md5"):
+        yield Problem(
+            where,
+            f"auth_type = {kind} leaves PgBouncer without the keys to log in to a SCRAM server as the client",
+            "use scram-sha-256",
+        )
+
+
+def _text(settings: Mapping[str, Value], key: str) -> str:
+    return str(settings.get(key, "")).lower() if not key.endswith("_file") else str(settings.get(key, ""))
