@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -60,15 +61,22 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
         wrong = {found["loc"][0] for found in error.errors()}
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
-            known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
-            hint = f"known: {known}" if found["type"] == "extra_forbidden" else "see group_data/all.py"
-            problems.append(Problem(host, f"{name}: {found['msg']}", hint))
+            if found["type"] == "extra_forbidden":
+                problems.append(Problem(host, f"{name} is no knob of Poolward", _meant(name)))
+            else:
+                problems.append(Problem(host, f"{name}: {found['msg']}", "see group_data/all.py"))
         return Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
     if not knobs.defaults:
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
         )
     return knobs
+
+
+def _meant(name: str) -> str:
+    known = sorted(f"pgbouncer_{field}" for field in Knobs.model_fields)
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Problem]) -> Server:
