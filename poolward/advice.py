@@ -79,7 +79,6 @@ def _missing_rules(
     fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Sequence[str]
 ) -> Iterable[Problem]:
     missing: dict[str, list[str]] = {}
-    tls_only = False
     for name in poolers:
         address = addresses.get(name)
         wanted = databases_of(fleet, server, name)
@@ -92,7 +91,7 @@ def _missing_rules(
             missing.setdefault(name, [])
             missing[name] += hba.missing(state.hba, wanted, address, role)
         plain = [hba.first_match(state.hba, database, PROBE_ROLE, address, tls=False) for database in wanted]
-        tls_only |= any(rule is None or rule.method == "reject" for rule in plain)
+        tls_only = any(rule is None or rule.method == "reject" for rule in plain)
         if tls_only and not missing[name] and str(fleet.poolers[name].effective("server_tls_sslmode")) == "disable":
             yield Problem(
                 server.name,

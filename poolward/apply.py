@@ -55,6 +55,12 @@ def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: b
     return found
 
 
+def unfinished(state: PoolerState) -> Iterable[Difference]:
+    """Whether an earlier run was cut off before it proved what it did."""
+    if state.files[_STAGING].exists:
+        yield Difference("an earlier run", "was interrupted", "is finished", "reload")
+
+
 def running_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
     """What the process says against what was meant; this alone is how drift is found."""
     yield from setting_differences(config, console)
@@ -77,9 +83,7 @@ def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Di
 
 
 def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
-    """The files: what they hold, who owns them, and no leftovers of an earlier run."""
-    if state.files[_STAGING].exists:
-        yield Difference("an earlier run", "was interrupted", "is finished", "reload")
+    """The files: what they hold, and who owns them."""
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
     if userlist_matches is False:

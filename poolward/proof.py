@@ -27,8 +27,9 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     }
     if not failed:
         return None
-    told = "; ".join(f"{entry}: {answer}" for entry, answer in failed.items())
-    return f"The probe cannot log in through {target.name}: {told}"
+    told = "".join(f"\n{entry}: {answer}" for entry, answer in failed.items())
+    log = "".join(f"\nPgBouncer's log: {line}" for line in answers["log"])
+    return f"The probe cannot log in through {target.name}:{told}{log}"
 
 
 def userlist_matches(target: Host, userlist: str) -> bool:

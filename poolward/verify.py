@@ -33,11 +33,14 @@ def pooler_findings(
     """Everything about one pooler host."""
     name, console = config.pooler.name, state.console
     running = list(apply.running_differences(config, console)) if console else []
+    files = [*apply.unfinished(state), *apply.file_differences(config, state, userlist_matches)]
     listeners = ", ".join(state.listeners) or "none"
     return [
         Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
         Finding(name, "service", _told(apply.service_differences(config, state)), state.unit["ActiveState"]),
-        Finding(name, "files", _told(apply.file_differences(config, state, userlist_matches))),
+        Finding(
+            name, "files", _told(files)
+        ),
         Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),

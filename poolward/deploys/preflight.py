@@ -138,7 +138,7 @@ def _announce(seen: Survey) -> set[str]:
             pending.add(name)
         else:
             config = pooler_config(seen.fleet, name, state.version)
-            found = apply.differences(config, state, userlist_matches=None)
+            found = [*apply.unfinished(state), *apply.differences(config, state, userlist_matches=None)]
             for difference in found:
                 logger.warning(f"{name}: {difference}")
             if found:

@@ -42,7 +42,10 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     config, state = fitting(target, fleet)
     auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
     userlist = config.userlist(auth_secrets)
-    differences = apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist))
+    differences = [
+        *apply.unfinished(state),
+        *apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist)),
+    ]
     action = apply.action_for(differences)
     if action == "none":
         problem = proof.login_problem(target, config, probe_secrets)
@@ -62,6 +65,7 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
             raise _taken_back(target, action, error) from error
+        remote.must(target, shell.script("confirm", "mark the configuration as proved", 10))
         entries = ", ".join(entry.name for entry in config.pooler.entries)
         say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
@@ -120,7 +124,7 @@ def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Acti
 
 
 def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardError:
-    command = shell.script("take_back", "put the previous configuration back", 90, action=action)
+    command = shell.script("take_back", "put the previous configuration back", 90)
     output = remote.run(target, command)
     if output.succeeded:
         end = "Nothing runs, as before." if action == "start" else "The previous configuration is back and running."

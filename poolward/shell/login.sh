@@ -2,6 +2,7 @@
 # on the same way: libpq refuses a password file that is a pipe, but takes a service file from one.
 # variables: services (names of sections of that file), role
 file=$(cat)
+since=$(date '+%Y-%m-%d %H:%M:%S')
 printf '%s\n' "$services" | while read -r service; do
     section "$service"
     # The probe ends its server connection itself: PgBouncer would keep it idle for server_idle_timeout in every pool it
@@ -15,4 +16,8 @@ printf '%s\n' "$services" | while read -r service; do
         printf 'failed %s\n' "$(printf '%s' "$answer" | tr '\n' ' ')"
     fi
 done
+# Why a server connection failed stands only in PgBouncer's log.
+section log
+journalctl -u pgbouncer --since "$since" -o cat -n 200 | grep -E 'ERROR|WARNING|server login failed|login failed|TLS' |
+    sed 's/^[^ ]* [^ ]* [^ ]* \[[0-9]*\] //' | sort -u | tail -n 3 || :
 section end
