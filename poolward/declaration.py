@@ -58,14 +58,15 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     try:
         knobs = Knobs.model_validate(given)
     except ValidationError as error:
-        wrong = {found["loc"][0] for found in error.errors()}
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
             if found["type"] == "extra_forbidden":
-                problems.append(Problem(host, f"{name} is no knob of Poolward", _meant(name)))
+                problems.append(Problem(host, f"{name} is no word of Poolward's", _meant(name)))
             else:
                 problems.append(Problem(host, f"{name}: {found['msg']}", "see group_data/all.py"))
-        return Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
+        # Without the wrong words the others are read all the same, so that what is wrong in them is said too.
+        wrong = {str(found["loc"][0]) for found in error.errors()}
+        knobs = Knobs.model_validate({key: value for key, value in given.items() if key not in wrong})
     if not knobs.defaults:
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from pyinfra.api import Host
@@ -16,8 +17,10 @@ from poolward.shell.psql import service_file
 def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str, str]) -> str | None:
     """What keeps the probe from logging in through an entry of the pooler, or None; secrets by server name."""
     services = config.probe_services(probe_secrets)
+    patience = math.ceil(float(str(config.settings.get("server_login_retry", 15)))) + 2
+    bound = 30 + (22 + patience) * len(services)
     command = shell.script(
-        "login", "log in through the pooler", 30 + 22 * len(services), services=services, role=PROBE_ROLE
+        "login", "log in through the pooler", bound, services=services, role=PROBE_ROLE, patience=patience
     )
     answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
     failed = {
