@@ -60,7 +60,10 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "port that is none": (hosts(postgresql_port="fivefourthreetwo"), GROUPS),
     "forced user": (entry(user="app"), GROUPS),
     "password in an entry": (entry(password="hunter2-canary"), GROUPS),
-    "users of an old pooler": (hosts(pgbouncer_version="1.18.0", pgbouncer_users={"app": {"max_user_connections": 4}}), GROUPS),
+    "users of an old pooler": (
+        hosts(pgbouncer_version="1.18.0", pgbouncer_users={"app": {"max_user_connections": 4}}),
+        GROUPS,
+    ),
     "group missing": (hosts(), {"databases": ["db1"]}),
     "both groups missing": (hosts(), {}),
     "defaults not loaded": (without_defaults(), GROUPS),
