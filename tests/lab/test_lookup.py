@@ -56,9 +56,10 @@ def test_the_lookup_tells_of_those_who_may_log_in_and_never_a_null(lab: Lab, dat
 
 @pytest.mark.parametrize("deed", FORBIDDEN)
 def test_the_auth_role_may_nothing_else(lab: Lab, deed: str):
-    with as_auth_role(lab) as connection, pytest.raises(psycopg.errors.InsufficientPrivilege):
+    with as_auth_role(lab) as connection:
         connection.autocommit = True
-        connection.execute(FORBIDDEN[deed].encode())
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            connection.execute(FORBIDDEN[deed].encode())
 
 
 def test_an_ordinary_role_cannot_call_the_lookup(lab: Lab):
