@@ -142,7 +142,7 @@ def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) ->
         "pool_size": str(size),
         "reserve_pool": str(reserve),
         "reserve_pool_size": str(reserve),
-        "pool_mode": str(line.get("pool_mode", "")),
+        "pool_mode": str(line.get("pool_mode", "")).lower(),
         "max_connections": str(line["max_db_connections"]),
     }
 

@@ -40,7 +40,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     if not database_hosts:
         problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
     knobs = {name: _knobs(name, hosts[name], problems) for name in (*database_hosts, *pooler_hosts)}
-    servers = {name: _server(name, hosts[name], knobs[name]) for name in database_hosts}
+    servers = {name: _server(name, hosts[name], knobs[name], problems) for name in database_hosts}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
     if problems:
@@ -74,11 +74,15 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     return knobs
 
 
-def _server(name: str, data: Mapping[str, Any], knobs: Knobs) -> Server:
+def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Problem]) -> Server:
+    port = str(data.get("postgresql_port", 5432))
+    if not re.fullmatch("[1-9][0-9]{0,4}", port):
+        problems.append(Problem(name, f"postgresql_port = {port!r} is no port", "leave it out for 5432"))
+        port = "5432"
     return Server(
         name=name,
         address=str(data.get("postgresql_address") or data.get("ssh_hostname") or name),
-        port=int(data.get("postgresql_port", 5432)),
+        port=int(port),
         auth_database=str(data.get("pgbouncer_auth_database", "postgres")),
         auth_role=str(data.get("pgbouncer_auth_role", AUTH_ROLE)),
         allow_superusers=tuple(sorted(knobs.allow_superusers)),
@@ -115,7 +119,7 @@ def _pooler(
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
-    if not entries:
+    if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
     for user, keys in knobs.users.items():
         problems += _user_problems(name, user, keys, version)
@@ -155,7 +159,7 @@ def _entry(
     if reason := render.entry_name_problem(name):
         problems.append(Problem(where, reason, "choose another entry name and give the database's in `dbname`"))
     host = keys.get("host")
-    if host not in servers:
+    if not isinstance(host, str) or host not in servers:
         known = ", ".join(servers) or "none"
         problems.append(
             Problem(where, f"`host` is {host!r}, but must name a host of the group `databases`", f"known: {known}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from pyinfra.api import Host
@@ -16,8 +17,10 @@ from poolward.shell.psql import service_file
 def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str, str]) -> str | None:
     """What keeps the probe from logging in through an entry of the pooler, or None; secrets by server name."""
     services = config.probe_services(probe_secrets)
+    patience = math.ceil(float(str(config.settings.get("server_login_retry", 15)))) + 2
+    bound = 30 + (22 + patience) * len(services)
     command = shell.script(
-        "login", "log in through the pooler", 30 + 22 * len(services), services=services, role=PROBE_ROLE
+        "login", "log in through the pooler", bound, services=services, role=PROBE_ROLE, patience=patience
     )
     answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
     failed = {
@@ -27,8 +30,9 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     }
     if not failed:
         return None
-    told = "; ".join(f"{entry}: {answer}" for entry, answer in failed.items())
-    return f"The probe cannot log in through {target.name}: {told}"
+    told = "".join(f"\n{entry}: {answer}" for entry, answer in failed.items())
+    log = "".join(f"\nPgBouncer's log: {line}" for line in answers["log"])
+    return f"The probe cannot log in through {target.name}:{told}{log}"
 
 
 def userlist_matches(target: Host, userlist: str) -> bool:

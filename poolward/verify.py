@@ -38,9 +38,7 @@ def pooler_findings(
     return [
         Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
         Finding(name, "service", _told(apply.service_differences(config, state)), state.unit["ActiveState"]),
-        Finding(
-            name, "files", _told(files)
-        ),
+        Finding(name, "files", _told(files)),
         Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),

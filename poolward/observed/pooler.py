@@ -30,9 +30,9 @@ class Console:
 
     @classmethod
     def parse(cls, found: Mapping[str, list[str]]) -> Console:
-        """Read the sections `show_all` prints; raises Unreadable when one is missing."""
+        """Read the sections `show_all` prints; raises Unreadable when one is missing or has a header and no rows."""
         for name in ("version", "config", "databases", "pools"):
-            if not found.get(name):
+            if len(found.get(name, ())) < 2:
                 raise Unreadable(f"PgBouncer's console did not answer SHOW {name.upper()}.")
         config = {
             row["key"]: ConfigValue(row["value"], row["default"], row["changeable"] == "yes")
@@ -138,7 +138,7 @@ class PoolerState:
                 socket=(where[0], int(where[1])) if where else None,
                 console=Console.parse(found) if "console" in found and "console_failed" not in found else None,
             )
-        except (KeyError, IndexError, ValueError) as error:
+        except (KeyError, IndexError, TypeError, ValueError, csv.Error) as error:
             raise Unreadable(f"The pooler's state could not be read ({type(error).__name__}: {error}).") from error
 
 

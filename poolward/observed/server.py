@@ -115,7 +115,7 @@ class ServerState:
                 hba_block=tuple(line.removeprefix("|") for line in found["hba_block"]),
                 backends=tuple(server["backends"] or ()),
             )
-        except (KeyError, IndexError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
             raise Unreadable(f"The server's state could not be read ({type(error).__name__}: {error}).") from error
 
 
