@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import apps, database
+from lab import apps, database, engine
 from lab.docker import docker, file_script, shell
 from lab.progress import step
 from lab.state import ReadyHost, Secrets, State
@@ -46,6 +46,7 @@ def up(lab: Lab, hosts: Sequence[Host], images: dict[str, str]) -> bool:
         return False
 
     secrets = state.secrets()
+    engine.room_for_many_hosts()
     _ensure_network(lab)
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         booting = [pool.submit(_restart, lab, name) for name in stopped]
