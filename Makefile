@@ -28,7 +28,9 @@ lab-down: venv
 	@$(BIN)/python -m lab down
 
 demo: lab-up
+	@echo "==> Deploying PgBouncer: poolward run pgbouncer $(INVENTORY)"
 	@$(BIN)/poolward run pgbouncer $(INVENTORY)
+	@echo "==> What is true now: poolward verify $(INVENTORY)"
 	@$(BIN)/poolward verify $(INVENTORY)
 
 check: venv

@@ -79,7 +79,6 @@ def _missing_rules(
     fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Sequence[str]
 ) -> Iterable[Problem]:
     missing: dict[str, list[str]] = {}
-    tls_only = False
     for name in poolers:
         address = addresses.get(name)
         wanted = databases_of(fleet, server, name)
@@ -92,7 +91,7 @@ def _missing_rules(
             missing.setdefault(name, [])
             missing[name] += hba.missing(state.hba, wanted, address, role)
         plain = [hba.first_match(state.hba, database, PROBE_ROLE, address, tls=False) for database in wanted]
-        tls_only |= any(rule is None or rule.method == "reject" for rule in plain)
+        tls_only = any(rule is None or rule.method == "reject" for rule in plain)
         if tls_only and not missing[name] and str(fleet.poolers[name].effective("server_tls_sslmode")) == "disable":
             yield Problem(
                 server.name,
@@ -120,8 +119,9 @@ def databases_of(fleet: Fleet, server: Server, pooler: str) -> list[str]:
 
 def databases_by_pooler(fleet: Fleet, server: Server) -> dict[str, list[str]]:
     """Per pooler with an entry on this server the databases it connects to there."""
-    return {
-        name: databases_of(fleet, server, name)
-        for name, pooler in fleet.poolers.items()
-        if any(entry.server == server.name for entry in pooler.entries)
-    }
+    return {name: databases_of(fleet, server, name) for name in fleet.poolers if serves(fleet, server, name)}
+
+
+def serves(fleet: Fleet, server: Server, pooler: str) -> bool:
+    """Whether a pooler has an entry on this server."""
+    return any(entry.server == server.name for entry in fleet.poolers[pooler].entries)

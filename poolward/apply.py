@@ -29,13 +29,16 @@ class Difference:
     action: Action
 
     def __str__(self) -> str:
-        effect = {
-            "none": "",
-            "reload": "a reload",
-            "restart": "a restart, which cuts every client of this pooler once",
-            "start": "a start",
-        }[self.action]
-        return f"{self.what}: {self.is_now} → {self.should_be}  ({effect})"
+        return f"{self.what}: {self.is_now} → {self.should_be}"
+
+
+EFFECT: dict[Action, str] = {
+    "none": "nothing to do",
+    "reload": "a reload, which keeps the clients of every entry that stays",
+    "restart": "a restart, which cuts every client of this pooler once",
+    "start": "a start; nothing runs there yet",
+}
+"""What each action means for the clients of a pooler."""
 
 
 def action_for(differences: Iterable[Difference]) -> Action:
@@ -45,17 +48,27 @@ def action_for(differences: Iterable[Difference]) -> Action:
 
 def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Difference]:
     """Everything that differs from the configuration; `userlist_matches` None means that it was not read."""
-    found = list(_service_differences(config, state))
-    if state.files[_STAGING].exists:
-        found.append(Difference("an earlier run", "was interrupted", "is finished", "reload"))
-    found += _file_differences(config, state, userlist_matches)
+    found = list(service_differences(config, state))
+    found += file_differences(config, state, userlist_matches)
     if state.console:
-        found += setting_differences(config, state.console)
-        found += database_differences(config, state.console)
+        found += running_differences(config, state.console)
     return found
 
 
-def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+def unfinished(state: PoolerState) -> Iterable[Difference]:
+    """Whether an earlier run was cut off before it proved what it did."""
+    if state.files[_STAGING].exists:
+        yield Difference("an earlier run", "was interrupted", "is finished", "reload")
+
+
+def running_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """What the process says against what was meant; this alone is how drift is found."""
+    yield from setting_differences(config, console)
+    yield from database_differences(config, console)
+
+
+def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+    """The unit: running, enabled, loaded as it is on disk, with open files enough."""
     if not state.active or state.console is None:
         now = "masked" if state.masked else state.unit["ActiveState"]
         yield Difference("pgbouncer.service", now if not state.active else "silent on its console", "running", "start")
@@ -69,7 +82,8 @@ def _service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[D
         yield Difference("open files (LimitNOFILE)", str(state.open_files[0]), str(config.open_files), action)
 
 
-def _file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
+def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
+    """The files: what they hold, and who owns them."""
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
     if userlist_matches is False:
@@ -128,7 +142,7 @@ def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) ->
         "pool_size": str(size),
         "reserve_pool": str(reserve),
         "reserve_pool_size": str(reserve),
-        "pool_mode": str(line.get("pool_mode", "")),
+        "pool_mode": str(line.get("pool_mode", "")).lower(),
         "max_connections": str(line["max_db_connections"]),
     }
 

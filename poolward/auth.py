@@ -25,17 +25,18 @@ def lookup_source(server: Server) -> str:
     )
 
 
-def databases_with_lookup(fleet: Fleet, server: Server, versions: Mapping[str, Version]) -> tuple[str, ...]:
+def databases_with_lookup(fleet: Fleet, server: Server, versions: Mapping[str, Version | None]) -> tuple[str, ...]:
     """Where the function has to be, given each pooler's version.
 
     From 1.19 a pooler asks in one database of its own (`auth_dbname`); before, in the very database a client wants.
+    A pooler whose version is not known yet (None) may turn out to be either.
     """
     wanted: set[str] = set()
     for name, version in versions.items():
         entries = [entry for entry in fleet.poolers[name].entries if entry.server == server.name]
-        if entries and version >= AUTH_ENTRY_SINCE:
+        if entries and (version is None or version >= AUTH_ENTRY_SINCE):
             wanted.add(server.auth_database)
-        else:
+        if version is None or version < AUTH_ENTRY_SINCE:
             wanted |= {entry.dbname for entry in entries}
     return tuple(sorted(wanted))
 

@@ -1,21 +1,16 @@
-"""What the operator wants, read once from the inventory and identical on every host: servers, poolers, services.
+"""What the operator wants: servers, poolers, services, identical on every host.
 
-This is the desired side; what is true now lives in `observed`. Nothing here talks to a host.
+This is the desired side, made by `declaration` from the inventory; what is true now lives in `observed`.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-
-from poolward import render, settings
-from poolward.errors import PoolwardError, Problem, Refused
+from poolward import settings
 from poolward.settings import Value, Version
 
 AUTH_ROLE = "pgbouncer_auth"
@@ -26,22 +21,6 @@ AUTH_ENTRY_SINCE = Version(1, 19)
 AUTH_POOL_SIZE = 2
 # A [users] line for a role that auth_query serves locks that role out before 1.23 (pgbouncer#484, #1052).
 USER_LINES_SINCE = Version(1, 23)
-
-
-class Knobs(BaseModel):
-    """The operator's words in group_data, for one host; every name is described in group_data/all.py."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-    defaults: dict[str, Any] = Field(default_factory=dict)
-    settings: dict[str, Any] = Field(default_factory=dict)
-    databases: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    users: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    allow_superusers: list[str] = Field(default_factory=list)
-    manage_hba: bool = False
-    version: str | None = None
-    auth_secret_command: list[str] | None = None
-    probe_secret_command: list[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -131,160 +110,6 @@ class Fleet:
         return tuple(server for name, server in self.servers.items() if name in wanted)
 
 
-def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
-    """Build the fleet from every host's data and the inventory's groups; raises Refused with all problems at once."""
-    problems: list[Problem] = []
-    database_hosts, pooler_hosts = list(groups.get("databases", ())), list(groups.get("poolers", ()))
-    if not pooler_hosts:
-        problems.append(Problem("inventory", "there is no host in the group `poolers`", 'poolers = [("pool1", {})]'))
-    if not database_hosts:
-        problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
-    knobs = {name: _knobs(name, hosts[name], problems) for name in (*database_hosts, *pooler_hosts)}
-    servers = {name: _server(name, hosts[name], knobs[name]) for name in database_hosts}
-    poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
-    problems += _shared_auth_roles(servers)
-    if problems:
-        raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
-    declared: list[Any] = next((data["services"] for data in hosts.values() if data.get("services")), [])
-    return Fleet(servers, poolers, tuple(declared))
-
-
-def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs:
-    prefix = "pgbouncer_"
-    given = {key.removeprefix(prefix): value for key, value in data.items() if key.startswith(prefix)}
-    for own in ("auth_database", "auth_role"):
-        given.pop(own, None)
-    try:
-        knobs = Knobs.model_validate(given)
-    except ValidationError as error:
-        for found in error.errors():
-            name = prefix + ".".join(str(part) for part in found["loc"])
-            known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
-            hint = f"known: {known}" if found["type"] == "extra_forbidden" else "see group_data/all.py"
-            problems.append(Problem(host, f"{name}: {found['msg']}", hint))
-        return Knobs()
-    if not knobs.defaults:
-        problems.append(
-            Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
-        )
-    return knobs
-
-
-def _server(name: str, data: Mapping[str, Any], knobs: Knobs) -> Server:
-    return Server(
-        name=name,
-        address=str(data.get("postgresql_address") or data.get("ssh_hostname") or name),
-        port=int(data.get("postgresql_port", 5432)),
-        auth_database=str(data.get("pgbouncer_auth_database", "postgres")),
-        auth_role=str(data.get("pgbouncer_auth_role", AUTH_ROLE)),
-        allow_superusers=tuple(sorted(knobs.allow_superusers)),
-        manage_hba=knobs.manage_hba,
-        auth_secret_command=tuple(knobs.auth_secret_command) if knobs.auth_secret_command else None,
-        probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
-    )
-
-
-def _shared_auth_roles(servers: Mapping[str, Server]) -> Iterable[Problem]:
-    seen: dict[str, str] = {}
-    for name, server in servers.items():
-        if server.auth_role in seen:
-            yield Problem(
-                name,
-                f"the role {server.auth_role} would need two passwords in one userlist.txt: {seen[server.auth_role]} "
-                "has a secret of its own",
-                f'give {name} its own: pgbouncer_auth_role = "{AUTH_ROLE}_{re.sub("[^a-z0-9_]", "_", name.lower())}"',
-            )
-        seen[server.auth_role] = name
-
-
-def _pooler(
-    name: str, data: Mapping[str, Any], knobs: Knobs, servers: Mapping[str, Server], problems: list[Problem]
-) -> Pooler:
-    version: Version | None = None
-    if knobs.version:
-        try:
-            version = Version.parse(knobs.version)
-        except PoolwardError as error:
-            problems.append(Problem(name, f"pgbouncer_version: {error.message}", error.hint))
-    for key, value in {**knobs.defaults, **knobs.settings}.items():
-        # A default of ours that this version does not know is left out later; what the operator wrote is not.
-        checked = version if key in knobs.settings else None
-        problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
-    entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
-    if not entries:
-        problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
-    for user, keys in knobs.users.items():
-        problems += _user_problems(name, user, keys, version)
-    return Pooler(
-        name=name,
-        address=_own_address(data),
-        declared_version=version,
-        package_version=knobs.version if knobs.version and "-" in knobs.version else None,
-        defaults=dict(knobs.defaults),
-        settings=dict(knobs.settings),
-        entries=tuple(entry for entry in entries if entry is not None),
-        users={user: dict(keys) for user, keys in knobs.users.items()},
-    )
-
-
-def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Version | None) -> Iterable[Problem]:
-    where = f'{pooler}: pgbouncer_users["{user}"]'
-    if version and version < USER_LINES_SINCE:
-        yield Problem(
-            where,
-            f"PgBouncer {version} stops asking auth_query for a role that has a [users] line: {user} could not log in",
-            f"that works from {USER_LINES_SINCE}; until then use max_db_connections or pool_size of the entry",
-        )
-    for key, value in keys.items():
-        yield from settings.check("users", key, value, version, where)
-
-
-def _entry(
-    pooler: str,
-    name: str,
-    keys: Mapping[str, Any],
-    servers: Mapping[str, Server],
-    version: Version | None,
-    problems: list[Problem],
-) -> Entry | None:
-    where = f'{pooler}: pgbouncer_databases["{name}"]'
-    if reason := render.entry_name_problem(name):
-        problems.append(Problem(where, reason, "choose another entry name and give the database's in `dbname`"))
-    host = keys.get("host")
-    if host not in servers:
-        known = ", ".join(servers) or "none"
-        problems.append(
-            Problem(where, f"`host` is {host!r}, but must name a host of the group `databases`", f"known: {known}")
-        )
-        return None
-    if name in {server.auth_role for server in servers.values()}:
-        problems.append(Problem(where, "this name is kept for the entry auth_query goes through", "choose another"))
-    if "port" in keys:
-        problems.append(Problem(where, "`port` belongs to the server", f"postgresql_port in the data of {host}"))
-    own = {key: value for key, value in keys.items() if key not in ("host", "port", "dbname")}
-    for key, value in own.items():
-        problems += settings.check("databases", key, value, version, where)
-    if "user" in own and (version is None or version < Version(1, 26)):
-        problems.append(
-            Problem(
-                where,
-                "a forced `user` does not work with clients that log in by SCRAM verifier before PgBouncer 1.26 "
-                "(pgbouncer#944): their logins fail after the first",
-                "leave `user` out, or declare pgbouncer_version 1.26 or newer",
-            )
-        )
-    return Entry(name, str(host), str(keys.get("dbname", name)), own)
-
-
 def _number(value: Value) -> int:
     """A checked number as group data holds it: 20 or "20"."""
     return int(str(value))
-
-
-def _own_address(data: Mapping[str, Any]) -> str | None:
-    """The address the pooler's connections come from, where the inventory tells; else it is looked up on the host."""
-    candidate = str(data.get("address") or data.get("ssh_hostname") or "")
-    try:
-        return str(ipaddress.ip_address(candidate))
-    except ValueError:
-        return None

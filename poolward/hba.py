@@ -32,7 +32,9 @@ def with_block(text: str, block: Sequence[str]) -> str:
     on keeping them out.
     """
     ours = "\n".join((BEGIN, *block, END))
-    pattern = re.compile(rf"^{re.escape(BEGIN)}$.*?^{re.escape(END)}$", re.MULTILINE | re.DOTALL)
+    begin, end = re.escape(BEGIN), re.escape(END)
+    # never across a second BEGIN: where somebody deleted an END, the lines behind the first one are not ours
+    pattern = re.compile(rf"^{begin}$(?:(?!^{begin}$).)*?^{end}$", re.MULTILINE | re.DOTALL)
     if pattern.search(text):
         return pattern.sub(lambda _: ours, text, count=1)
     return f"{text.rstrip(chr(10))}\n{ours}\n"
@@ -67,14 +69,17 @@ def shown(rule: HbaRule) -> str:
 
 def _covers(rule: HbaRule, database: str, user: str, address: str) -> bool:
     return (
-        any(token in ("all", database) or (token == "sameuser" and user == database) for token in rule.databases)
+        any(
+            token in ("all", database) or (token == "sameuser" and user == database) or _is_match(token, database)
+            for token in rule.databases
+        )
         and any(token in ("all", user) or _is_match(token, user) for token in rule.users)
         and _address_covers(rule, address)
     )
 
 
-def _is_match(token: str, user: str) -> bool:
-    return token.startswith("/") and re.search(token[1:], user) is not None
+def _is_match(token: str, name: str) -> bool:
+    return token.startswith("/") and re.search(token[1:], name) is not None
 
 
 def _address_covers(rule: HbaRule, address: str) -> bool:

@@ -148,7 +148,8 @@ def _judge_integer(setting: Setting, value: object, version: Version) -> None:
 
 def _judge_word(setting: Setting, value: object, version: Version) -> None:
     legal = {word.text: word.since for word in setting.legal}
-    if not isinstance(value, str) or legal.get(value.lower(), _NOT_YET_KNOWN) > version:
+    since = legal.get(value.lower()) if isinstance(value, str) else None
+    if since is None or since > version:
         near = [word for word in get_close_matches(str(value).lower(), legal, 1) if word != value]
         hint = f"Did you mean {near[0]}?" if near else ""
         raise _Wrong(f"= {value!r} is not one of {', '.join(map(str, setting.legal))}", hint)

@@ -16,7 +16,7 @@ def pgbouncer() -> None:
     state: State = ctx_state.get()
     host: Host = ctx_host.get()
     plan = preflight.plan(state)
-    mine = host.name in plan.poolers and inventory.in_limit(state, host.name)
+    mine = host.name in plan.seen.poolers and inventory.in_limit(state, host.name)
 
     if mine:
         pooler.package(host, plan.fleet.poolers[host.name].package_version, name="Package installed and held")
@@ -28,8 +28,10 @@ def pgbouncer() -> None:
             _database_side(state, plan, name)
     stage.complete(name="Every database knows its poolers")
 
-    if mine:
-        pooler.configuration(host, plan.fleet, name="Configuration applied and proved")
+    for wave in host.loop(plan.waves):
+        if host.name in wave:
+            pooler.configuration(host, plan.fleet, name=f"Configuration applied and proved: {', '.join(wave)}")
+        stage.complete(name=f"Proved: {', '.join(wave)}")
     stage.finished(name="Every pooler is proved")
 
 
@@ -38,6 +40,8 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
     database.own_secrets(target, server, name=f"{name}: the pooler's own secrets exist")
     if server.manage_hba:
         wanted = advice.databases_by_pooler(plan.fleet, server)
-        database.host_based_access(target, server, wanted, plan.addresses, name=f"{name}: pg_hba.conf has the poolers")
-    lookups = auth.databases_with_lookup(plan.fleet, server, plan.versions())
+        database.host_based_access(
+            target, server, wanted, plan.seen.addresses, name=f"{name}: pg_hba.conf has the poolers"
+        )
+    lookups = auth.databases_with_lookup(plan.fleet, server, plan.seen.versions())
     database.auth_setup(target, server, lookups, name=f"{name}: auth_setup.sql in {', '.join(lookups)}")

@@ -6,14 +6,13 @@ from collections.abc import Generator, Mapping
 
 from pyinfra.api import Host
 
-from poolward import apply, observe, remote, secrets, shell
+from poolward import apply, observe, proof, remote, secrets, shell
 from poolward.apply import Action
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError
-from poolward.fleet import PROBE_ROLE, Fleet
+from poolward.fleet import Fleet
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
-from poolward.shell.psql import service_file
 
 
 @step
@@ -43,10 +42,13 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     config, state = fitting(target, fleet)
     auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
     userlist = config.userlist(auth_secrets)
-    differences = apply.differences(config, state, userlist_matches=_userlist_matches(target, userlist))
+    differences = [
+        *apply.unfinished(state),
+        *apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist)),
+    ]
     action = apply.action_for(differences)
     if action == "none":
-        problem = login_problem(target, config, probe_secrets)
+        problem = proof.login_problem(target, config, probe_secrets)
         if problem is None:
             return
         say(f"everything is as declared, but the login proof fails, so it is applied again: {problem}")
@@ -55,6 +57,7 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     def change() -> None:
         for difference in differences:
             say(str(difference))
+        say(f"this takes {apply.EFFECT[action]}")
         _stage(target, config, userlist)
         candidate = _try_candidate(target)
         _switch(target, config, candidate, action)
@@ -62,6 +65,7 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
             raise _taken_back(target, action, error) from error
+        remote.must(target, shell.script("confirm", "mark the configuration as proved", 10))
         entries = ", ".join(entry.name for entry in config.pooler.entries)
         say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
@@ -86,38 +90,11 @@ def version_fits(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
 def prove(target: Host, config: PoolerConfig, userlist: str, probe_secrets: Mapping[str, str]) -> None:
     """Raises PoolwardError unless the host is as declared and the probe logs in through every entry."""
     state = observe.pooler(target)
-    left = apply.differences(config, state, userlist_matches=_userlist_matches(target, userlist))
+    left = apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist))
     if left:
         raise PoolwardError("After the switch this still differs: " + "; ".join(map(str, left)))
-    if problem := login_problem(target, config, probe_secrets):
+    if problem := proof.login_problem(target, config, probe_secrets):
         raise PoolwardError(problem)
-
-
-def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str, str]) -> str | None:
-    """What keeps the probe from logging in through an entry, or None."""
-    services = config.probe_services(probe_secrets)
-    command = shell.script(
-        "login",
-        "log in through the pooler",
-        30 + 22 * len(services),
-        services=services,
-        role=PROBE_ROLE,
-    )
-    answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
-    failed = {
-        str(keys["dbname"]): "".join(answers.get(name, ["no answer"]))
-        for name, keys in services.items()
-        if answers.get(name) != ["ok"]
-    }
-    if not failed:
-        return None
-    told = "; ".join(f"{entry}: {answer.removeprefix('failed ')}" for entry, answer in failed.items())
-    return f"The probe cannot log in through {target.name}: {told}"
-
-
-def _userlist_matches(target: Host, userlist: str) -> bool:
-    """Compared on the host, so that not even a hash of it is printed anywhere."""
-    return remote.run(target, shell.script("compare_userlist", "compare userlist.txt", 10), stdin=userlist).succeeded
 
 
 def _stage(target: Host, config: PoolerConfig, userlist: str) -> None:
@@ -147,7 +124,7 @@ def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Acti
 
 
 def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardError:
-    command = shell.script("take_back", "put the previous configuration back", 90, action=action)
+    command = shell.script("take_back", "put the previous configuration back", 90)
     output = remote.run(target, command)
     if output.succeeded:
         end = "Nothing runs, as before." if action == "start" else "The previous configuration is back and running."

@@ -9,9 +9,7 @@ from pathlib import Path
 from pyinfra import host, state
 
 from poolward.operations._step import Change, step
-
-RECEIPT = "POOLWARD_RECEIPT"
-"""Environment variable: the file in which each host that reached the end of the run is noted."""
+from poolward.operations.receipt import RECEIPT
 
 
 @step

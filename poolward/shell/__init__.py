@@ -35,7 +35,7 @@ def script(name: str, purpose: str, timeout: int, /, **variables: Variable) -> C
     """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing."""
     assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in variables.items())
     body = "\n".join((PRELUDE, assignments, (SCRIPTS / "common.sh").read_text(), (SCRIPTS / f"{name}.sh").read_text()))
-    return Command(f"timeout -k 10 {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
+    return Command(f"timeout -k 60 {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
 
 
 def _text(value: Variable) -> str:

@@ -8,6 +8,8 @@ config_dir=/etc/pgbouncer
 ini=$config_dir/pgbouncer.ini
 userlist=$config_dir/userlist.txt
 staging=$config_dir/.poolward
+# While it is there, the live files have not been proved; it says what was done to make the process take them.
+unproved=$staging/unproved
 drop_in=/etc/systemd/system/pgbouncer.service.d/poolward.conf
 
 # console SOCKET_DIR PORT ARGUMENT...: PgBouncer's admin console over its Unix socket.
@@ -21,6 +23,13 @@ console() {
 show_all() {
     console "$1" "$2" -c '\echo @version' -c 'SHOW VERSION' -c '\echo @config' -c 'SHOW CONFIG' \
         -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS'
+}
+
+# As it was before the first deploy: nothing runs, and nothing starts by itself.
+put_to_rest() {
+    systemctl stop pgbouncer.service
+    systemctl disable --quiet pgbouncer.service
+    systemctl mask --quiet pgbouncer.service
 }
 
 main_pid() { systemctl show pgbouncer.service -p MainPID --value; }

@@ -1,16 +1,27 @@
 # Debian's package starts and enables its service at once, with a configuration nobody can log in to. A mask set before
 # the installation prevents that; only a proven configuration takes it off again.
-# variables: version (a Debian version to ask for, or empty)
-if ! dpkg-query -W -f='${db:Status-Status}' pgbouncer 2>/dev/null | grep -qx installed; then
+# variables: version (the Debian version of PgBouncer that is wanted, or empty for whichever there is)
+status() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || :; }
+if [ "$(status pgbouncer)" != installed ]; then
     systemctl mask --quiet pgbouncer.service pgbouncer.socket
 fi
 export DEBIAN_FRONTEND=noninteractive
+dpkg --configure -a >/dev/null # an installation that was cut off
+
+# What is installed stays as it is: upgrading PgBouncer in passing would restart it.
+missing=
+for package in pgbouncer postgresql-client iproute2; do
+    [ "$(status "$package")" = installed ] || missing="$missing $package"
+done
+if [ -n "$version" ]; then missing="$missing pgbouncer=$version"; fi
 install() {
+    # shellcheck disable=SC2086 # a list of words on purpose
     apt-get -o DPkg::Lock::Timeout=120 -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
-        install -y -q --no-install-recommends --allow-change-held-packages \
-        "pgbouncer${version:+=$version}" postgresql-client iproute2 >/dev/null
+        install -y -q --no-install-recommends --allow-change-held-packages --allow-downgrades $missing >/dev/null
 }
-# The package lists may be old; refresh them only when they do not serve.
-install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=120 update -q >/dev/null && install; }
+if [ -n "$missing" ]; then
+    # The package lists may be old; they are refreshed only when they do not serve.
+    install 2>/dev/null || { apt-get -o DPkg::Lock::Timeout=120 update -q >/dev/null && install; }
+fi
 # An unattended upgrade would restart the pooler at an hour nobody chose.
 apt-mark hold pgbouncer >/dev/null

@@ -48,7 +48,7 @@ done
 if [ "$pid" != 0 ] && command -v ss >/dev/null; then
     section listeners
     ss -Hltnp | awk -v needle="pid=$pid," 'index($0, needle) { print $4 }'
-    ss -Hlxp | awk -v needle="pid=$pid," 'index($0, needle) { print $5 }'
+    ss -Hlxp | awk -v needle="pid=$pid," 'index($0, needle) && $5 ~ /^[\/@]/ { print $5 }'
     where=$(console_of "$pid")
     if [ -n "$where" ] && command -v psql >/dev/null; then
         section console

@@ -13,5 +13,7 @@ printf '%s\n' "$databases" | while read -r database; do
     query "$database" "$database_sql"
 done
 section hba_block
-sed -n '/^# BEGIN poolward/,/^# END poolward/{//!p}' "$(query postgres 'SHOW hba_file')" | indented
+hba_file=$(query postgres 'SHOW hba_file')
+awk '$0 == "# BEGIN poolward" { on = 1; block = ""; next } $0 == "# END poolward" && on { printf "%s", block; exit }
+    on { block = block $0 "\n" }' "$hba_file" | indented
 section end

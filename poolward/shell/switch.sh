@@ -3,7 +3,6 @@
 # variables: action (start, reload or restart), expected (KEY<tab>VALUE lines SHOW CONFIG must print), open_files
 tab=$(printf '\t')
 was_active=$(systemctl is-active pgbouncer.service || :)
-was_masked=$(systemctl is-enabled pgbouncer.service 2>/dev/null || :)
 
 take() {
     case $1 in
@@ -12,7 +11,8 @@ take() {
     esac
 }
 
-put() { # put FROM TO MODE OWNER: atomic, in the target's own directory
+put() { # put FROM TO MODE OWNER: atomic, in the target's own directory; what is right already stays untouched
+    if cmp -s "$1" "$2" && [ "0$(stat -c '%a %U:%G' "$2")" = "$3 $4" ]; then return; fi
     cp "$1" "$2.part"
     chown "$4" "$2.part"
     chmod "$3" "$2.part"
@@ -28,12 +28,11 @@ restore() {
         if [ -f "$file.previous" ]; then cp -p "$file.previous" "$file.part" && mv -f "$file.part" "$file"; else rm -f "$file"; fi
     done
     systemctl daemon-reload
-    if [ "$was_active" = active ]; then
+    if [ "$was_active" = active ] && [ "$(cat "$unproved")" != start ]; then
         take "$action" && wait_for_console || { systemctl restart pgbouncer.service; wait_for_console; } ||
             reason="$reason; and the previous configuration did not come back either: journalctl -u pgbouncer"
     else
-        systemctl stop pgbouncer.service
-        [ "$was_masked" != masked ] || systemctl mask --quiet pgbouncer.service
+        put_to_rest
     fi
     rm -rf "$staging"
     fail "$reason"
@@ -52,10 +51,15 @@ differing() {
     printf '%s\n' "$expected" | grep -Fxvf "$staging/running" || :
 }
 
-for file in "$ini" "$userlist" "$drop_in"; do
-    rm -f "$file.previous"
-    [ ! -f "$file" ] || cp -p "$file" "$file.previous"
-done
+# What is there now is kept as the previous configuration, unless a run that was cut off left it there without a proof:
+# then the one before it stays the way back.
+if [ ! -f "$unproved" ]; then
+    for file in "$ini" "$userlist" "$drop_in"; do
+        rm -f "$file.previous"
+        [ ! -f "$file" ] || cp -p "$file" "$file.previous"
+    done
+    printf '%s\n' "$action" >"$unproved"
+fi
 mkdir -p "${drop_in%/*}"
 chmod 0755 "${drop_in%/*}"
 
@@ -65,7 +69,7 @@ since=$(date '+%Y-%m-%d %H:%M:%S')
 put "$staging/userlist.txt" "$userlist" 0640 "root:$service_user"
 put "$staging/pgbouncer.ini" "$ini" 0640 "root:$service_user"
 put "$staging/poolward.conf" "$drop_in" 0644 root:root
-[ "$was_masked" != masked ] || systemctl unmask --quiet pgbouncer.service pgbouncer.socket
+systemctl unmask --quiet pgbouncer.service pgbouncer.socket
 systemctl daemon-reload
 systemctl enable --quiet pgbouncer.service
 if [ "$action" = reload ]; then
@@ -81,4 +85,4 @@ while wrong=$(differing) && [ -n "$wrong" ]; do
     sleep 0.1
 done
 trap - EXIT
-rm -rf "$staging"
+rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf" "$staging/running"

@@ -1,5 +1,4 @@
-# The switch went well but the proof that followed did not: put the previous files back.
-# variables: action (what takes them: start means that nothing ran before)
+# The switch went well but the proof that followed did not: put the last proved files back.
 for file in "$ini" "$userlist" "$drop_in"; do
     if [ -f "$file.previous" ]; then
         cp -p "$file.previous" "$file.part"
@@ -9,8 +8,9 @@ for file in "$ini" "$userlist" "$drop_in"; do
     fi
 done
 systemctl daemon-reload
-case $action in
-start) systemctl stop pgbouncer.service; systemctl disable --quiet pgbouncer.service; systemctl mask --quiet pgbouncer.service ;;
+case $(cat "$unproved") in
+start) put_to_rest ;;
 reload) systemctl reload pgbouncer.service ;;
 *) systemctl restart pgbouncer.service ;;
 esac
+rm -rf "$staging"

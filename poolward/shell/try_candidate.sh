@@ -20,18 +20,25 @@ chown "$service_user:$service_user" "$trial"
 chown "$service_user:$service_user" "$trial/trial.ini"
 port=$(sed -n 's/^listen_port *= *\([0-9]*\)$/\1/p' "$staging/pgbouncer.ini" | tail -n 1)
 
-runuser -u "$service_user" -- /usr/sbin/pgbouncer "$trial/trial.ini" >"$trial/log" 2>&1 &
+# A line of PgBouncer's log begins with date, time, zone, process and level.
+without_stamp() { sed -E 's/^[0-9-]+ [0-9:.]+ [^ ]+ \[[0-9]+\] (ERROR|FATAL|WARNING) //'; }
+
+# setpriv becomes PgBouncer; runuser would stay its parent, and killing that leaves PgBouncer running for ever.
+setpriv --reuid "$service_user" --regid "$service_user" --init-groups -- \
+    /usr/sbin/pgbouncer "$trial/trial.ini" >"$trial/log" 2>&1 &
 trial_pid=$!
 deadline=$(($(date +%s) + 10))
 until show_all "$trial" "${port:-6432}" >"$trial/shown" 2>"$trial/refused"; do
     if ! kill -0 "$trial_pid" 2>/dev/null || [ "$(date +%s)" -ge "$deadline" ]; then
-        grep -E 'ERROR|FATAL|WARNING' "$trial/log" >&2 || tail -n 5 "$trial/log" >&2
-        fail "PgBouncer did not come up on the candidate"
+        # An ERROR says why; the FATAL behind it only that it was the end.
+        { grep ' ERROR ' "$trial/log" || grep ' FATAL ' "$trial/log" || tail -n 5 "$trial/log"; } | without_stamp >&2
+        exit 1
     fi
     sleep 0.05
 done
 # These are no reason to stop for PgBouncer itself: it would run on, with fewer users or fewer rules than were meant.
-if grep -E 'broken auth file|could not open auth_file|could not (parse|open) hba|invalid value' "$trial/log" >&2; then
+if grep -E 'broken auth file|could not open auth_file|could not (parse|open) hba|invalid value' "$trial/log" >"$trial/ignored"; then
+    without_stamp <"$trial/ignored" >&2
     fail "PgBouncer came up on the candidate, but ignored a part of it"
 fi
 cat "$trial/shown"

@@ -1,1 +1,3 @@
-rm -rf "$staging"
+# A refused candidate goes; the mark that the live files are not proved yet stays.
+rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf"
+rmdir "$staging" 2>/dev/null || :

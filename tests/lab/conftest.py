@@ -9,6 +9,7 @@ import pytest
 
 from lab.state import State
 from lab.topology import Lab
+from tests.lab.support import deployed
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +18,21 @@ def lab() -> Lab:
     if not State(lab).hosts():
         pytest.fail(f"The lab {lab.name} is not up: python -m lab up", pytrace=False)
     return lab
+
+
+@pytest.fixture(scope="module")
+def as_declared() -> Iterator[None]:
+    """The lab deployed as its inventory says, before a module's tests and after them."""
+    deployed()
+    yield
+    deployed()
+
+
+@pytest.fixture
+def put_back() -> Iterator[None]:
+    """For a test that deploys something else: afterwards the lab is as its inventory says."""
+    yield
+    deployed()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -11,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from lab.docker import shell
-from lab.topology import REPOSITORY, Lab
+from lab.state import State
+from lab.topology import REPOSITORY, Lab, host_named
 
 INVENTORY = "inventories/lab.py"
 DEPLOY = "deploy/pgbouncer.py"
@@ -32,10 +36,15 @@ class Run:
         return self.stderr + self.stdout
 
     @property
+    def results(self) -> Mapping[str, Any]:
+        """pyinfra's own results (`--json`): `operations`, each with its hosts by outcome, and `totals`."""
+        results: Mapping[str, Any] = json.loads(self.stdout)["results"]
+        return results
+
+    @property
     def totals(self) -> Mapping[str, int]:
         """pyinfra's own count of operations: `success` (changed), `no_change`, `error`."""
-        results: Mapping[str, Any] = json.loads(self.stdout)["results"]
-        totals: Mapping[str, int] = results["totals"]
+        totals: Mapping[str, int] = self.results["totals"]
         return totals
 
 
@@ -73,6 +82,12 @@ def deployed(data: Mapping[str, object] | None = None) -> Run:
     return run
 
 
+def settings_with(**changes: object) -> dict[str, object]:
+    """The data for a run in which the lab's operator changed his mind about some `pgbouncer_settings`."""
+    declared = runpy.run_path(str(REPOSITORY / "group_data" / "lab.py"))["pgbouncer_settings"]
+    return {"pgbouncer_settings": {**declared, **changes}}
+
+
 def on(lab: Lab, host: str, script: str, timeout: float = 60) -> str:
     """Run a bash script as root on a lab host, past ssh and past pyinfra."""
     return shell(lab.container(host), script, timeout=timeout)
@@ -94,6 +109,31 @@ def running_config(lab: Lab, pooler: str, port: int = 6432) -> dict[str, str]:
     """Every value of SHOW CONFIG."""
     rows = (line.split("|") for line in console(lab, pooler, "SHOW CONFIG", port).splitlines())
     return {row[0]: row[1] for row in rows}
+
+
+def main_pid(lab: Lab, pooler: str) -> str:
+    """The process that serves, as systemd knows it; "0" when none does."""
+    return on(lab, pooler, "systemctl show pgbouncer.service -p MainPID --value").strip()
+
+
+def client(
+    lab: Lab,
+    pooler: str,
+    role: str = "worker",
+    database: str = "tracksolid_db",
+    *,
+    password: str | None = None,
+    port: int = 6432,
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """A client of the pooler, from this process over TCP, as an application is one."""
+    return psycopg.connect(
+        host=lab.address(host_named(pooler)),
+        port=port,
+        dbname=database,
+        user=role,
+        password=State(lab).role_passwords()[role] if password is None else password,
+        connect_timeout=10,
+    )
 
 
 def purge_pooler(lab: Lab, pooler: str) -> None:

@@ -129,6 +129,8 @@ LEGAL_ROLES = "any, trust, plain, md5, scram-sha-256, cert, hba, pam, ldap (from
 GALLERY = [
     ("pgbouncer", "pool_mode", "transactoin", BOOKWORM,
      "pool_mode = 'transactoin' is not one of session, transaction, statement.", "Did you mean transaction?"),
+    ("pgbouncer", "pool_mode", "transactoin", None,
+     "pool_mode = 'transactoin' is not one of session, transaction, statement.", "Did you mean transaction?"),
     ("pgbouncer", "pool_mode", True, BOOKWORM, "pool_mode = True is not one of session, transaction, statement.", ""),
     ("pgbouncer", "auth_type", "ldap", TRIXIE, f"auth_type = 'ldap' is not one of {LEGAL_ROLES}.", ""),
     ("pgbouncer", "defualt_pool_size", 20, None,

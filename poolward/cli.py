@@ -1,0 +1,88 @@
+"""The command line beside pyinfra's: `run`, a guard around it, and `verify`, what is true as a table.
+
+Exit codes: 0 clean, 2 pending or drift, 1 any error, usage included.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+import click
+from rich.console import Console
+
+from poolward import guard
+from poolward.errors import PoolwardError
+
+CLEAN, ERROR, DRIFT = 0, 1, 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="poolward")
+def cli() -> None:
+    """PgBouncer in front of a PostgreSQL that runs out of connections: planned, proved, reversible.
+
+    Exit codes: 0 clean, 2 pending or drift, 1 any error, usage included.
+    """
+
+
+@cli.command(context_settings={"ignore_unknown_options": True})
+@click.argument("deploy")
+@click.argument("inventory")
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def run(deploy: str, inventory: str, options: tuple[str, ...]) -> int:
+    """Run DEPLOY (pgbouncer, verify, …) on INVENTORY with pyinfra, and believe only in its end.
+
+    The same as `pyinfra -y INVENTORY deploy/DEPLOY.py OPTIONS`, but pyinfra exits 0 when --limit matches nothing, when
+    the inventory is empty, with --no-wait although everything failed, and after Ctrl-C. Here each of these is an error.
+    """
+    guard.run(deploy, inventory, options)
+    return CLEAN
+
+
+@cli.command()
+@click.argument("inventory")
+@click.option("--limit", multiple=True, help="Only these hosts or groups; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+    """Show what is true on the hosts of INVENTORY, and whether it is as declared. Changes nothing.
+
+    Reads as root on the poolers and as postgres on the database hosts, and logs in through every entry as the probe.
+    """
+    from poolward import report  # it loads pyinfra, which patches the standard library
+
+    made = report.make(inventory, limit)
+    if as_json:
+        click.echo(json.dumps(made.document(), indent=2, default=_plain))
+    else:
+        made.show(Console(width=None if sys.stdout.isatty() else 120))
+    return CLEAN if made.clean else DRIFT
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if hasattr(value, "__dataclass_fields__") else str(value)
+
+
+def main() -> None:
+    """Entry point: every error is one sentence on standard error, and usage errors exit 1 like all others."""
+    sys.exit(_exit_code(lambda: cli(standalone_mode=False)))
+
+
+def _exit_code(command: Callable[[], Any]) -> int:
+    try:
+        code = command()
+    except click.exceptions.Exit as done:
+        return done.exit_code
+    except click.ClickException as error:
+        error.show()
+        return ERROR
+    except (click.Abort, KeyboardInterrupt):
+        click.secho("Interrupted. What was under way may be half done: run the same command again.", fg="red", err=True)
+        return ERROR
+    except PoolwardError as error:
+        click.secho(str(error), fg="red", err=True)
+        return ERROR
+    return code if isinstance(code, int) else CLEAN

@@ -1,0 +1,54 @@
+"""A live look at one host for `verify`: gathers what the pure comparison needs, and changes nothing."""
+
+from __future__ import annotations
+
+from pyinfra.api import Host
+
+from poolward import proof, secrets, verify
+from poolward.desired import pooler_config
+from poolward.errors import PoolwardError
+from poolward.survey import Survey
+from poolward.verify import Finding
+
+
+def host(target: Host, seen: Survey) -> list[Finding]:
+    """The findings of a host that is a pooler, a database server, or both."""
+    found: list[Finding] = []
+    if target.name in seen.servers:
+        found += _server(target, seen)
+    if target.name in seen.poolers:
+        found += _pooler(target, seen)
+    return found
+
+
+def _pooler(target: Host, seen: Survey) -> list[Finding]:
+    state = seen.poolers[target.name]
+    if state.version is None:
+        return [Finding(target.name, "package", ("PgBouncer is not installed",))]
+    config = pooler_config(seen.fleet, target.name, state.version)
+    try:
+        auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
+    except PoolwardError as error:
+        return [Finding(target.name, "secrets", (error.message,))]
+    return verify.pooler_findings(
+        config,
+        state,
+        userlist_matches=proof.userlist_matches(target, config.userlist(auth_secrets)),
+        login_problem=proof.login_problem(target, config, probe_secrets),
+    )
+
+
+def _server(target: Host, seen: Survey) -> list[Finding]:
+    server = seen.fleet.servers[target.name]
+    try:
+        own = secrets.read(target, server)
+    except PoolwardError as error:
+        return [Finding(server.name, "secrets", (error.message,))]
+    return verify.server_findings(
+        seen.fleet,
+        server,
+        seen.servers[server.name],
+        seen.versions(),
+        seen.addresses,
+        secrets_match=own.auth_matches and own.probe_matches,
+    )

@@ -1,0 +1,2 @@
+# The live files are proved: from here on they are what a later run goes back to.
+rm -rf "$staging"

@@ -1,0 +1,98 @@
+"""What a person reads at the terminal: findings, poolers, backends and the bill as tables. Text in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from poolward.budget import Bill
+from poolward.observed import Console, PoolerState, ServerState
+from poolward.verify import Finding
+
+
+def findings(found: Iterable[Finding]) -> Table:
+    """One row per thing looked at, what is wrong below it."""
+    table = Table(title="As declared?", title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("host")
+    table.add_column("looked at", no_wrap=True)
+    table.add_column("seen", overflow="fold")
+    for finding in found:
+        mark = Text("✓", "green") if finding.ok else Text("✗", "bold red")
+        seen = Text(finding.note or "as declared") if finding.ok else Text("\n".join(finding.wrong), "red")
+        table.add_row(mark, finding.where, finding.what, seen)
+    return table
+
+
+def poolers(states: Mapping[str, PoolerState]) -> Table:
+    """Per pooler its version, listeners and pools."""
+    table = Table(title="Poolers", title_justify="left", show_edge=False)
+    for name in ("pooler", "entry", "mode"):
+        table.add_column(name)
+    for name in ("size + reserve", "max_db_connections", "clients", "servers"):
+        table.add_column(name, justify="right")
+    for name, state in states.items():
+        rows = list(_entries(state.console)) if state.console else [("silent on its console",)]
+        for number, row in enumerate(rows):
+            first = f"{name} ({state.version or 'not installed'})" if number == 0 else ""
+            table.add_row(first, *row, end_section=number == len(rows) - 1)
+    return table
+
+
+def _entries(console: Console) -> Iterable[tuple[str, ...]]:
+    for row in console.databases:
+        if row["name"] == "pgbouncer":
+            continue
+        pools = [pool for pool in console.pools if pool["database"] == row["name"]]
+        clients = sum(int(pool["cl_active"]) + int(pool["cl_waiting"]) for pool in pools)
+        servers = sum(int(pool[key]) for pool in pools for key in ("sv_active", "sv_idle", "sv_used", "sv_login"))
+        reserve = row.get("reserve_pool_size", row.get("reserve_pool", "0"))
+        mode = row["pool_mode"] or console.config["pool_mode"].value
+        size = f"{row['pool_size']} + {reserve}"
+        yield row["name"], mode, size, row["max_connections"], str(clients), str(servers)
+
+
+def backends(name: str, state: ServerState) -> Table:
+    """Who holds the connections of a server: by database and role."""
+    table = Table(
+        title=f"Backends of {name} (PostgreSQL {state.version.split()[0]})", title_justify="left", show_edge=False
+    )
+    for column in ("database", "role"):
+        table.add_column(column)
+    for column in ("backends", "active"):
+        table.add_column(column, justify="right")
+    counted: dict[tuple[str, str], list[int]] = {}
+    for row in state.backends:
+        numbers = counted.setdefault((str(row["database"]), _role(row)), [0, 0])
+        numbers[0] += int(row["count"])
+        numbers[1] += int(row["active"])
+    for (database, role), (count, active) in sorted(counted.items(), key=lambda item: -item[1][0]):
+        table.add_row(database, role, str(count), str(active))
+    table.add_section()
+    table.add_row("all", "", str(sum(count for count, _ in counted.values())), "")
+    return table
+
+
+def bill(found: Bill, direct: int) -> Table:
+    """The bill of a server, in short."""
+    title = f"The bill for {found.server} (PostgreSQL {found.version.split()[0]})"
+    table = Table(title=title, title_justify="left", show_edge=False)
+    table.add_column("")
+    table.add_column("connections", justify="right")
+    table.add_column("")
+    for line in found.has:
+        table.add_row(line.what, str(line.connections), line.source)
+    table.add_row(Text("left for the poolers", "bold"), Text(str(found.left), "bold"), "", end_section=True)
+    for line in found.takes:
+        table.add_row(line.what, str(line.connections), line.source)
+    style = "bold green" if found.fits else "bold red"
+    table.add_row(Text("worst case of the poolers", style), Text(str(found.worst_case), style), found.verdict)
+    table.add_row("direct sessions, seen now", str(direct), "until their services have moved")
+    return table
+
+
+def _role(row: Mapping[str, Any]) -> str:
+    return f"{row['role']} (superuser)" if row["superuser"] else str(row["role"])

@@ -1,0 +1,141 @@
+"""Is it still as it was meant? What should be against what is, as findings an operator can read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from poolward import advice, apply, auth, hba
+from poolward.desired import PoolerConfig
+from poolward.fleet import Fleet, Server
+from poolward.observed import PoolerState, ServerState
+from poolward.settings import Version
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: where, what, and what is wrong with it (empty: nothing)."""
+
+    where: str
+    what: str
+    wrong: tuple[str, ...] = ()
+    note: str = ""
+    """Said even where nothing is wrong."""
+
+    @property
+    def ok(self) -> bool:
+        return not self.wrong
+
+
+def pooler_findings(
+    config: PoolerConfig, state: PoolerState, *, userlist_matches: bool, login_problem: str | None
+) -> list[Finding]:
+    """Everything about one pooler host."""
+    name, console = config.pooler.name, state.console
+    running = list(apply.running_differences(config, console)) if console else []
+    files = [*apply.unfinished(state), *apply.file_differences(config, state, userlist_matches)]
+    listeners = ", ".join(state.listeners) or "none"
+    return [
+        Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
+        Finding(name, "service", _told(apply.service_differences(config, state)), state.unit["ActiveState"]),
+        Finding(name, "files", _told(files)),
+        Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
+        Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
+        Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
+        Finding(name, "databases in use", tuple(_paused(state))),
+        Finding(name, "login through every entry", (login_problem,) if login_problem else ()),
+    ]
+
+
+def server_findings(
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    versions: Mapping[str, Version | None],
+    addresses: Mapping[str, str],
+    *,
+    secrets_match: bool,
+) -> list[Finding]:
+    """Everything about the database side of one server; `versions` by pooler."""
+    lookups = auth.databases_with_lookup(fleet, server, versions)
+    setup = auth.differences(server, state, lookups)
+    if not secrets_match:
+        setup.append("a stored password is not the one the poolers have")
+    rights = [f"{name}: {right}" for name in lookups for right in state.databases[name].other_rights]
+    return [
+        Finding(server.name, "roles and lookup function", tuple(setup), f"in {', '.join(lookups)}"),
+        Finding(
+            server.name,
+            f"{server.auth_role} has nothing else",
+            tuple(f"it also holds rights on or owns {right}" for right in rights),
+        ),
+        Finding(server.name, "pg_hba.conf", tuple(_hba_problems(fleet, server, state, versions, addresses))),
+        Finding(server.name, "primary", ("it is a standby now",) if state.in_recovery else ()),
+    ]
+
+
+def _package_problems(state: PoolerState) -> Iterable[str]:
+    if not state.installed:
+        yield "PgBouncer is not installed"
+        return
+    if not state.held:
+        yield "the package is not held: an unattended upgrade would restart PgBouncer"
+
+
+def _package_note(state: PoolerState) -> str:
+    """Names a newer version, so that the hold hides no security fix; that it exists is no drift."""
+    note = f"PgBouncer {state.package_version or '-'}"
+    if state.candidate and state.package_version and state.candidate != state.package_version:
+        note += f"; apt offers {state.candidate}: read its changelog, set pgbouncer_version to it and deploy"
+    return note
+
+
+def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
+    return tuple(map(str, differences))
+
+
+def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
+    # 1.18 runs on when it could not bind an address: it merely warns, so the unit looks healthy.
+    wanted = str(config.port)
+    if str(config.settings.get("listen_addr", "")) and not any(
+        listener.rpartition(":")[2] == wanted for listener in state.listeners if not listener.startswith("/")
+    ):
+        yield f"nothing listens on TCP port {wanted}"
+    if not any(listener.endswith(f"/.s.PGSQL.{wanted}") for listener in state.listeners):
+        yield f"there is no Unix socket for port {wanted}"
+
+
+def _open_files_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
+    if state.open_files is None:
+        yield "no process runs"
+    elif state.open_files[0] < config.open_files_need:
+        allowed, need = state.open_files[0], config.open_files_need
+        yield f"the process may open {allowed} files and may need {need}: new clients would hang"
+
+
+def _limits(config: PoolerConfig, state: PoolerState) -> str:
+    return f"{state.open_files[0] if state.open_files else 0} allowed, {config.open_files_need} needed at worst"
+
+
+def _paused(state: PoolerState) -> Iterable[str]:
+    for row in state.console.databases if state.console else ():
+        for condition, verb in (("paused", "RESUME"), ("disabled", "ENABLE")):
+            if row.get(condition) == "1":
+                yield f"{row['name']} is {condition}: somebody said so on the console; {verb} {row['name']} ends it"
+
+
+def _hba_problems(
+    fleet: Fleet,
+    server: Server,
+    state: ServerState,
+    poolers: Iterable[str],
+    addresses: Mapping[str, str],
+) -> Iterable[str]:
+    if not state.hba_loaded:
+        yield "the file was changed after PostgreSQL last read it"
+    for name in poolers:
+        databases: Sequence[str] = advice.databases_of(fleet, server, name)
+        if name in addresses and advice.serves(fleet, server, name):
+            lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)
+            if lacking:
+                yield f"no rule lets {name} ({addresses[name]}) into {', '.join(lacking)}"

@@ -1,0 +1,40 @@
+"""What should be true on the hosts of any inventory after a deploy; read-only.
+
+pytest tests/endstate --inventory inventories/prod.py
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.endstate.fleet import Inventory, Pooler, Server
+
+_LOADED = pytest.StashKey[Inventory]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--inventory", default="inventories/lab.py", help="the pyinfra inventory to check (%(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        config.stash[_LOADED] = Inventory.load(config.getoption("--inventory"))
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    inventory = metafunc.config.stash[_LOADED]
+    if "entry" in metafunc.fixturenames:
+        pairs = [(pooler, entry) for pooler in inventory.poolers for entry in pooler.entries]
+        metafunc.parametrize(("pooler", "entry"), pairs, ids=[f"{pooler}-{entry}" for pooler, entry in pairs])
+    elif "pooler" in metafunc.fixturenames:
+        metafunc.parametrize("pooler", inventory.poolers, ids=repr)
+    elif "server" in metafunc.fixturenames:
+        metafunc.parametrize("server", inventory.servers, ids=repr)
+
+
+@pytest.fixture
+def poolers(request: pytest.FixtureRequest, server: Server) -> list[Pooler]:
+    """The poolers with an entry on this server."""
+    return request.config.stash[_LOADED].served_by(server)
