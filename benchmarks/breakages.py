@@ -25,6 +25,7 @@ class Breakage:
 PSQL = "cd /; runuser -u postgres -- psql -XqAt -d postgres"
 CONSOLE = "cd /; runuser -u postgres -- psql -XqAt -h /var/run/postgresql -p 6432 -U pgbouncer -d pgbouncer"
 HBA = '$(cd /; runuser -u postgres -- psql -XqAt -c "SHOW hba_file")'
+PID = "$(systemctl show pgbouncer -p MainPID --value)"
 RELOAD = f"{PSQL} -c 'SELECT pg_reload_conf()' >/dev/null"
 
 BREAKAGES = (
@@ -35,7 +36,7 @@ BREAKAGES = (
     Breakage("unit not enabled", "pool1", "systemctl -q disable pgbouncer"),
     Breakage("service stopped", "pool1", "systemctl stop pgbouncer"),
     Breakage("running value changed", "pool1", f"{CONSOLE} -c 'SET query_wait_timeout = 99'"),
-    Breakage("too few open files", "pool1", "prlimit --pid $(systemctl show pgbouncer -p MainPID --value) --nofile=64:"),
+    Breakage("too few open files", "pool1", f"runuser -u postgres -- prlimit --pid {PID} --nofile=64:"),
     Breakage("role with another limit", "db1", f"{PSQL} -c 'ALTER ROLE pgbouncer_probe CONNECTION LIMIT 5'"),
     Breakage("another verifier", "db1", f"{PSQL} -c \"ALTER ROLE pgbouncer_auth PASSWORD 'other'\""),
     Breakage(

@@ -16,7 +16,7 @@ from lab.docker import shell
 from lab.progress import step
 from lab.state import write_secret
 from lab.topology import REPOSITORY
-from poolward import advice, apply, auth, fleet, hba
+from poolward import advice, apply, auth, declaration, hba
 from poolward.desired import pooler_config
 from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
 from poolward.observed import PoolerState, sections
@@ -33,8 +33,8 @@ def install() -> None:
     if not (VENV / "bin/ansible-playbook").exists():
         with step("installing ansible-core into benchmarks/.venv"):
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True)
-            pip = [VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check"]
-            subprocess.run([*pip, "--requirement", HERE / "requirements.txt"], check=True)
+            pip = [str(VENV / "bin/pip"), "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([*pip, "--requirement", str(HERE / "requirements.txt")], check=True)
 
 
 def write_inventory(path: Path, hosts: Iterable[str]) -> None:
@@ -53,7 +53,7 @@ def write_inventory(path: Path, hosts: Iterable[str]) -> None:
 
 
 def run(inventory: Path) -> subprocess.CompletedProcess[str]:
-    command = [VENV / "bin/ansible-playbook", "--inventory", inventory, HERE / "ansible/site.yml"]
+    command = [str(VENV / "bin/ansible-playbook"), "--inventory", str(inventory), str(HERE / "ansible/site.yml")]
     environment = {"ANSIBLE_CONFIG": str(HERE / "ansible/ansible.cfg"), "ANSIBLE_HOME": str(inventory.parent)}
     return subprocess.run(
         command, env={**os.environ, **environment}, cwd=HERE, capture_output=True, text=True, check=False
@@ -66,13 +66,11 @@ def changed(done: subprocess.CompletedProcess[str]) -> int:
 
 
 def read_fleet() -> tuple[Fleet, dict[str, dict[str, Any]]]:
-    """The fleet as `pyinfra benchmarks/fleet.py` sees it, and every host's data."""
-    command = [str(Path(sys.executable).with_name("pyinfra")), "benchmarks/fleet.py", "debug-inventory", "--json"]
+    """The fleet of benchmarks/fleet.py as pyinfra loads it, and every host's data."""
+    command = [sys.executable, "-m", "poolward.dump_inventory", "benchmarks/fleet.py"]
     listing = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     found = json.loads(listing)
-    data = {host["name"]: host["data"] for host in found}
-    groups = {group: [host["name"] for host in found if group in host["groups"]] for group in ("databases", "poolers")}
-    return fleet.read(data, groups), data
+    return declaration.read(found["hosts"], found["groups"]), found["hosts"]
 
 
 def _connection(data: dict[str, Any]) -> dict[str, Any]:
@@ -99,7 +97,7 @@ def _pooler(wanted: Fleet, name: str, state: PoolerState) -> dict[str, Any]:
         "open_files_hard": max(65536, config.open_files),
         "writable": re.findall(r"^ReadWritePaths=(.*)$", config.drop_in, re.MULTILINE)[0].split(),
         "database_host": config.servers[0].name,
-        "probe_services": {f"entry{number}": entry.name for number, entry in enumerate(config.pooler.entries)},
+        "pooled_entries": [entry.name for entry in config.pooler.entries],
         "declared_settings": [{"key": key, "value": row.value} for key, row in state.console.config.items()],
         "database_columns": DATABASE_COLUMNS,
         "declared_databases": [
@@ -139,5 +137,3 @@ def _ini_sections(ini: str) -> list[tuple[str, list[list[str]]]]:
         elif line and not line.startswith(";"):
             found[-1][1].append([part.strip() for part in line.split("=", 1)])
     return found
-
-

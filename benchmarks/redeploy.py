@@ -63,22 +63,28 @@ def main(rounds: int, many: int | None, prove: bool) -> None:
         if prove:
             breakages.prove(lambda: _deploy(names), Path(scratch) / "hosts.json", names)
             return
-        sizes = [2, 3] + ([many] if many else [])
-        cases = [_measure(names[:size], rounds, Path(scratch)) for size in sizes]
+        groups = [names[:size] for size in (2, 3, *([many] if many else []))]
+        commands = [_commands_of(group) for group in groups]
+        hosts.stop_recording(names)
+        pairs = zip(groups, commands, strict=True)
+        cases = [_measure(group, counted, rounds, Path(scratch)) for group, counted in pairs]
     _print(cases, rounds)
     _write(cases, rounds)
 
 
-def _measure(names: Sequence[str], rounds: int, scratch: Path) -> Case:
+def _commands_of(names: Sequence[str]) -> dict[str, int]:
+    """How many commands each host's sshd runs for one no-op of ours."""
+    for name in names:
+        recorder.reset(name)
+    no_op(names)
+    return {name: len(recorder.commands(name)) for name in names}
+
+
+def _measure(names: Sequence[str], commands: dict[str, int], rounds: int, scratch: Path) -> Case:
     inventory = scratch / "hosts.json"
     playbook.write_inventory(inventory, names)
     with step(f"{rounds} rounds of both on {' '.join(names)}"):
-        # One of each beforehand: Ansible then finds its ssh connections open (ControlPersist).
-        playbook_run(inventory)
-        for name in names:
-            recorder.reset(name)
-        no_op(names)
-        commands = {name: len(recorder.commands(name)) for name in names}
+        playbook_run(inventory)  # Ansible then finds its ssh connections open (ControlPersist)
         times: tuple[list[float], list[float]] = ([], [])
         for _ in range(rounds):
             times[0].append(_timed(lambda: no_op(names)))
@@ -119,7 +125,7 @@ def _print(cases: Sequence[Case], rounds: int) -> None:
     table = Table("", "Poolward, s", "Ansible, s", "ratio", "commands per host", title=f"{rounds} rounds, in turn")
     for case in cases:
         ratio = f"{case.ratio:.1f}×  ({case.ratios[0]:.1f} to {case.ratios[-1]:.1f})"
-        table.add_row(case.label, _spread(case.ours), _spread(case.theirs), ratio, _commands(case))
+        table.add_row(case.label, _spread(case.ours), _spread(case.theirs), ratio, _counts(case))
     console.print(table)
     say(f"All hosts share this machine's {os.cpu_count()} cores with the program that deploys to them: with real hosts")
     say("both sides are faster, and Ansible gains more, as it starts a Python on each host for every task.")
@@ -129,14 +135,15 @@ def _spread(times: Sequence[float]) -> str:
     return f"{statistics.median(times):.1f}  ({min(times):.1f} to {max(times):.1f})"
 
 
-def _commands(case: Case) -> str:
+def _counts(case: Case) -> str:
     shown = [f"{name} {count}" for name, count in list(case.commands.items())[:3]]
     return ", ".join(shown) + (f"; at most {max(case.commands.values())}" if len(case.commands) > 3 else "")
 
 
 def _write(cases: Sequence[Case], rounds: int) -> None:
     """Ratios and counts only: seconds belong to the machine they were taken on."""
-    ansible = next(line for line in (hosts.HERE / "requirements.txt").read_text().splitlines() if line.startswith("ansible"))
+    requirements = (hosts.HERE / "requirements.txt").read_text().splitlines()
+    ansible = next(line for line in requirements if line.startswith("ansible-core"))
     found = [
         {
             "hosts": len(case.hosts),

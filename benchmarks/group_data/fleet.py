@@ -4,7 +4,12 @@ pgbouncer_settings = {"default_pool_size": 1, "reserve_pool_size": 0, "max_clien
 
 pgbouncer_databases = {
     "tracksolid_db": {"host": "db1", "max_db_connections": 1},
-    "tracksolid_db_session": {"host": "db1", "dbname": "tracksolid_db", "pool_mode": "session", "max_db_connections": 1},
+    "tracksolid_db_session": {
+        "host": "db1",
+        "dbname": "tracksolid_db",
+        "pool_mode": "session",
+        "max_db_connections": 1,
+    },
     "tracksolid-archive": {"host": "db1", "max_db_connections": 1},
 }
 
