@@ -99,6 +99,8 @@ def _database_differences(server: Server, database: DatabaseState) -> Iterable[s
     for role, granted in (database.connect or {}).items():
         if not granted:
             yield f"{role} was not granted CONNECT"
+    if database.other_rights:
+        yield f"{server.auth_role} has more rights than it needs: {', '.join(database.other_rights)}"
     if database.schema_owner_superuser is None:
         yield "schema pgbouncer is missing"
     elif not database.schema_owner_superuser:
