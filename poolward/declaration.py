@@ -16,6 +16,10 @@ from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Se
 from poolward.settings import Version
 
 
+# Without these nobody can say where a pooler listens and how its clients log in.
+_ESSENTIAL = ("listen_addr", "listen_port", "unix_socket_dir", "auth_type")
+
+
 class Knobs(BaseModel):
     """The operator's words in group_data, for one host; every name is described in group_data/all.py."""
 
@@ -70,6 +74,14 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     if not knobs.defaults:
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
+        )
+    elif lacking := [name for name in _ESSENTIAL if name not in {**knobs.defaults, **knobs.settings}]:
+        problems.append(
+            Problem(
+                host,
+                f"pgbouncer_defaults lacks {', '.join(lacking)}",
+                "leave it as group_data/all.py has it, and write yours into pgbouncer_settings",
+            )
         )
     return knobs
 

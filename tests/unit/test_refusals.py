@@ -67,6 +67,7 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "group missing": (hosts(), {"databases": ["db1"]}),
     "both groups missing": (hosts(), {}),
     "defaults not loaded": (without_defaults(), GROUPS),
+    "defaults replaced": (hosts(pgbouncer_defaults={"listen_port": 6432, "max_client_conn": 500}), GROUPS),
     "two servers with one auth role": (hosts("db2"), SECOND_SERVER),
     "everything at once": (
         hosts(
