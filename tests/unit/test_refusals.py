@@ -41,6 +41,8 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "word misspelt": (settings(pool_mode="transactoin"), GROUPS),
     "setting misspelt": (settings(default_pol_size=20), GROUPS),
     "setting in the wrong section": (settings(connect_query="SET x = 1"), GROUPS),
+    "settings of poolwards own": (settings(auth_query="SELECT 1", auth_user="me"), GROUPS),
+    "abstract socket": (settings(unix_socket_dir="@pgbouncer"), GROUPS),
     "number with a unit": (settings(query_wait_timeout="15s"), GROUPS),
     "negative number": (settings(max_client_conn=-1), GROUPS),
     "setting newer than the declared version": (settings("1.18.0", max_prepared_statements=100), GROUPS),
