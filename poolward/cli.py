@@ -71,6 +71,23 @@ def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
     return _present(planning.make(inventory, limit), as_json)
 
 
+@cli.command()
+@click.argument("inventory")
+@click.option("--window", default=60.0, show_default=True, help="Seconds to sample for.")
+@click.option("--interval", default=0.5, show_default=True, help="Seconds between two samples.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def size(inventory: str, window: float, interval: float, as_json: bool) -> int:
+    """Propose pool sizes for the databases of INVENTORY from what they really use. Changes nothing.
+
+    Samples pg_stat_activity on the database hosts, as postgres, in a read-only session.
+    """
+    from poolward import sizing
+
+    if not as_json:
+        click.echo(f"Sampling for {window:g} s …", err=True)
+    return _present(sizing.make(inventory, window, interval), as_json)
+
+
 def _present(made: Any, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(made.document(), indent=2, default=_plain))

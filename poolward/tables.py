@@ -10,6 +10,7 @@ from rich.text import Text
 
 from poolward.budget import Bill
 from poolward.observed import Console, PoolerState, ServerState
+from poolward.size import Need
 from poolward.verify import Finding
 
 if TYPE_CHECKING:
@@ -110,6 +111,26 @@ def changes(found: Iterable[Change]) -> Table:
             change.where if change.where != host else "", change.what, change.is_now, change.will_be, change.effect
         )
         host = change.where
+    return table
+
+
+def sizes(name: str, needs: Iterable[Need], window: float, interval: float) -> Table:
+    """Per database and role what was in use at most, and the pool that would serve it."""
+    title = f"What {name} needed over {window:g} s, sampled every {interval:g} s"
+    table = Table(title=title, title_justify="left", show_edge=False)
+    for column in ("database", "role"):
+        table.add_column(column)
+    for column in ("connected at most", "in use at most", "on average", "pool_size"):
+        table.add_column(column, justify="right")
+    for need in needs:
+        table.add_row(
+            need.database,
+            need.role,
+            str(need.peak_sessions),
+            str(need.peak_in_use),
+            f"{need.average_in_use:.1f}",
+            str(need.pool_size),
+        )
     return table
 
 

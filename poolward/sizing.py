@@ -1,0 +1,72 @@
+"""Samples every database server of an inventory for a while and proposes pool sizes; it never writes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from poolward import inventory, survey  # isort: skip - inventory loads pyinfra, which must come before paramiko
+from pyinfra.api import State
+from rich.console import Console
+
+from poolward import remote, shell, size, tables
+from poolward.errors import PoolwardError
+from poolward.fleet import PROBE_ROLE, Fleet
+from poolward.size import Need
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What was sampled, and the sizes it suggests."""
+
+    window: float
+    interval: float
+    needs: Mapping[str, list[Need]]
+
+    clean = True
+
+    def show(self, console: Console) -> None:
+        """Print it for a person."""
+        for name, needs in self.needs.items():
+            console.print(tables.sizes(name, needs, self.window, self.interval), "")
+        console.print(size.limits())
+
+    def document(self) -> dict[str, Any]:
+        """The same for a machine."""
+        servers = {
+            name: [{**vars(need), "pool_size": need.pool_size} for need in needs] for name, needs in self.needs.items()
+        }
+        return {"window": self.window, "interval": self.interval, "servers": servers, "limits": size.limits()}
+
+
+def make(path: str, window: float, interval: float) -> Proposal:
+    """Sample all servers in parallel for `window` seconds, every `interval` seconds."""
+    if not 0 < interval <= window <= 3600:
+        raise PoolwardError("The window is at most 3600 seconds, the interval within it.", "--window 60 --interval 0.5")
+    state = inventory.load(path)
+    fleet = inventory.read_fleet(state.inventory)
+    jobs = {name: partial(_sample, state, fleet, name, window, interval) for name in fleet.servers}
+    return Proposal(window, interval, survey.together(jobs))
+
+
+def _sample(state: State, fleet: Fleet, name: str, window: float, interval: float) -> list[Need]:
+    server, count = fleet.servers[name], max(1, math.floor(window / interval))
+    command = shell.script(
+        "sample_activity",
+        "sample pg_stat_activity",
+        math.ceil(window) + 30,
+        port=server.port,
+        sql=(shell.SQL / "sample_activity.sql").read_text(),
+        samples=count,
+        interval=f"{interval:g}",
+    )
+    lines = remote.must(inventory.host(state, name), command).splitlines()
+    if len(lines) != count:
+        raise PoolwardError(f"{name} answered {len(lines)} of {count} samples.", "Run it again.")
+    samples: list[Sequence[Mapping[str, object]]] = [json.loads(line) for line in lines]
+    own = (server.auth_role, PROBE_ROLE)
+    return [need for need in size.needs(samples) if need.role not in own]

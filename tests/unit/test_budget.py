@@ -1,0 +1,106 @@
+"""The bill of the lab, line by line, and what is said when it does not fit."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from poolward import budget
+from poolward.budget import Bill
+from tests.unit.samples import BOOKWORM, TRIXIE, lab, server_state
+
+VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
+ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
+
+
+def made(state=None, **changes) -> Bill:  # type: ignore[no-untyped-def]
+    return budget.bill(lab(**changes), "db1", state or server_state(), VERSIONS, ADDRESSES)
+
+
+def entries(limit: int) -> dict[str, dict[str, object]]:
+    return {"tracksolid_db": {"host": "db1", "max_db_connections": limit}}
+
+
+def test_every_pooler_and_entry_is_a_line_and_1_18_has_no_entry_of_its_own_for_verifiers() -> None:
+    lines = {line.what: line.connections for line in made().takes}
+    assert lines == {
+        "pool1  tracksolid_db": 25,
+        "pool1  tracksolid_db_session": 8,
+        "pool1  tracksolid-archive": 6,
+        "pool1  lookup of verifiers": 2,
+        "pool2  tracksolid_db": 25,
+        "pool2  tracksolid_db_session": 8,
+        "pool2  tracksolid-archive": 6,
+        "pgbouncer_probe": 0,
+    }
+
+
+def test_reserved_connections_and_old_walsenders_are_taken_off() -> None:
+    state = dataclasses.replace(
+        server_state(), reserved_connections=4, max_wal_senders=10, version_num=110022, backends=()
+    )
+    assert made(state).left == 100 - 3 - 4 - 10
+    assert made(dataclasses.replace(state, version_num=120000)).left == 100 - 3 - 4
+
+
+@pytest.mark.parametrize(("limit", "fits"), [(47, True), (48, False)])
+def test_a_limit_counts_once_on_each_pooler(limit: int, fits: bool) -> None:
+    state = dataclasses.replace(server_state(), backends=())
+    found = made(state, pgbouncer_databases=entries(limit), services=[])
+    assert found.worst_case == 2 * limit + 2
+    assert found.fits is fits
+
+
+def test_the_smallest_change_makes_it_fit_exactly() -> None:
+    state = dataclasses.replace(server_state(), backends=())
+    found = made(state, pgbouncer_databases=entries(60), services=[])
+    assert found.smallest_change == (
+        "Smallest change that fits: max_db_connections = 47 on tracksolid_db (it counts once on each of 2 poolers)."
+    )
+    assert made(state, pgbouncer_databases=entries(47), services=[]).fits
+
+
+def test_old_and_new_side_by_side_count_the_largest_hosts_twice() -> None:
+    assert made().worst_case_while_rolling(1) == 80 + 41
+    assert made().worst_case_while_rolling(2) == 80 + 41 + 39
+
+
+def test_a_service_that_stays_direct_is_taken_off_as_declared_or_asked_for() -> None:
+    state = dataclasses.replace(server_state(), backends=())
+    services = [{"name": "mcp", "host": "app2", "direct": "session SET", "connections": 2}]
+    assert made(state, services=services).left == 95
+    del services[0]["connections"]
+    found = made(state, services=services)
+    assert found.left == 97
+    assert any("mcp stays direct and is not counted" in note for note in found.notes)
+
+
+def test_sessions_from_elsewhere_stay_and_the_poolers_own_do_not_count() -> None:
+    backends = tuple(
+        {
+            "database": "d",
+            "role": role,
+            "application": "",
+            "address": address,
+            "count": 3,
+            "active": 0,
+            "superuser": False,
+        }
+        for role, address in (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"))
+    )
+    state = dataclasses.replace(server_state(), backends=backends)
+    assert made(state, services=[{"name": "a", "host": "app1"}]).left == 97 - 3
+
+
+def test_pooled_superusers_and_starving_lookups_are_said() -> None:
+    notes = " ".join(made().notes)
+    assert "postgres is pooled and superuser" in notes
+    assert "pool2 has PgBouncer 1.18.0: it looks up verifiers inside each entry" in notes
+
+
+def test_a_single_pooler_is_named_as_the_single_point_of_failure() -> None:
+    fleet = lab()
+    alone = dataclasses.replace(fleet, poolers={"pool1": fleet.poolers["pool1"]})
+    notes = budget.bill(alone, "db1", server_state(), {"pool1": TRIXIE}, ADDRESSES).notes
+    assert any("pool1 is the only pooler" in note for note in notes)
