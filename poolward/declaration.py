@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -13,6 +14,11 @@ from poolward import render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
+
+# Without these nobody can say where a pooler listens and how its clients log in.
+_ESSENTIAL = ("listen_addr", "listen_port", "unix_socket_dir", "auth_type")
+# What `desired` writes itself, whatever else is written.
+_POOLWARDS_OWN = ("auth_file", "auth_user", "auth_query", "auth_dbname")
 
 
 class Knobs(BaseModel):
@@ -59,9 +65,8 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     except ValidationError as error:
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
-            known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
             if found["type"] == "extra_forbidden":
-                problems.append(Problem(host, f"{name} is no word of Poolward's", f"known: {known}"))
+                problems.append(Problem(host, f"{name} is no word of Poolward's", _meant(name)))
             else:
                 problems.append(Problem(host, f"{name}: {found['msg']}", "see group_data/all.py"))
         # Without the wrong words the others are read all the same, so that what is wrong in them is said too.
@@ -71,7 +76,21 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
         )
+    elif lacking := [name for name in _ESSENTIAL if name not in {**knobs.defaults, **knobs.settings}]:
+        problems.append(
+            Problem(
+                host,
+                f"pgbouncer_defaults lacks {', '.join(lacking)}",
+                "leave it as group_data/all.py has it, and write yours into pgbouncer_settings",
+            )
+        )
     return knobs
+
+
+def _meant(name: str) -> str:
+    known = sorted(f"pgbouncer_{field}" for field in Knobs.model_fields)
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Problem]) -> Server:
@@ -118,6 +137,7 @@ def _pooler(
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
+    problems += _own_settings_problems(name, knobs)
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
@@ -133,6 +153,15 @@ def _pooler(
         entries=tuple(entry for entry in entries if entry is not None),
         users={user: dict(keys) for user, keys in knobs.users.items()},
     )
+
+
+def _own_settings_problems(pooler: str, knobs: Knobs) -> Iterable[Problem]:
+    where = f"{pooler}: pgbouncer_settings"
+    for key in _POOLWARDS_OWN:
+        if key in knobs.settings:
+            yield Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
+    if str(knobs.settings.get("unix_socket_dir", "")).startswith("@"):
+        yield Problem(where, "unix_socket_dir is an abstract socket, which Poolward cannot ask", "name a directory")
 
 
 def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Version | None) -> Iterable[Problem]:

@@ -1,8 +1,9 @@
 -- The database side of the pooler: two roles, one schema, one function. Run in every database that needs it, as a
 -- superuser, in one transaction; running it again changes nothing.
 --
--- psql variables: auth_role, probe_role, probe_connection_limit, lookup_source, and, only where a password has to
--- change, auth_verifier and probe_verifier: SCRAM verifiers, so that no password reaches the server's log.
+-- psql variables: auth_role, probe_role, probe_connection_limit, lookup_source; only where a password has to change,
+-- auth_verifier and probe_verifier: SCRAM verifiers, so that no password reaches the server's log; and more_rights only
+-- where the auth role was given any.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -23,6 +24,16 @@ ALTER ROLE :"probe_role" SET log_min_messages = panic;
 SELECT format('REVOKE %I FROM %I', g.rolname, m.rolname)
 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
 WHERE m.rolname IN (:'auth_role', :'probe_role') \gexec
+
+\if :{?more_rights}
+-- It holds nothing else here. What it owns goes to the superuser, so that nothing is lost; CONNECT elsewhere it keeps.
+SELECT coalesce(string_agg(format('GRANT CONNECT ON DATABASE %I TO %I;', d.datname, r.rolname), ' '), '') AS elsewhere
+FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) acl JOIN pg_roles r ON r.oid = acl.grantee
+WHERE r.rolname = :'auth_role' AND acl.privilege_type = 'CONNECT' \gset
+REASSIGN OWNED BY :"auth_role" TO CURRENT_USER;
+DROP OWNED BY :"auth_role";
+:elsewhere
+\endif
 
 \if :{?auth_verifier}
 ALTER ROLE :"auth_role" PASSWORD :'auth_verifier';

@@ -75,12 +75,14 @@ def auth_setup(target: Host, server: Server, databases: Sequence[str]) -> Genera
             variables["auth_verifier"] = scram.verifier(own.auth)
         if not own.probe_matches:
             variables["probe_verifier"] = scram.verifier(own.probe)
-        sql = with_variables(templates.text("auth_setup.sql"), variables)
         for database in databases:
+            more_rights = {"more_rights": 1} if state.databases[database].other_rights else {}
+            sql = with_variables(templates.text("auth_setup.sql"), variables | more_rights)
             command = shell.script("run_sql", f"set up {database}", 45, port=server.port, database=database)
             remote.must(target, command, stdin=sql)
         left = auth.differences(server, observe.server(target, server, databases), databases)
-        if left or not secrets.read(target, server).auth_matches:
+        stored = secrets.read(target, server)
+        if left or not (stored.auth_matches and stored.probe_matches):
             raise PoolwardError(
                 f"auth_setup.sql ran on {server.name}, but this still differs: {'; '.join(left) or 'the password'}."
             )

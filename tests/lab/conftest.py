@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 
 import paramiko
 import pytest
 
+from lab.docker import docker
 from lab.state import State
-from lab.topology import Lab
+from lab.topology import REPOSITORY, Lab
 from tests.lab.support import deployed
 
 
@@ -26,6 +29,28 @@ def as_declared() -> Iterator[None]:
     deployed()
     yield
     deployed()
+
+
+@pytest.fixture(scope="session")
+def pool3(lab: Lab) -> Iterator[str]:
+    """The third pooler, with the newest PgBouncer: up and deployed until the tests end."""
+    state = State(lab)
+    mine = "pool3" not in state.hosts()
+    subprocess.run([sys.executable, "-m", "lab", "up", "--with", "pool3"], cwd=REPOSITORY, check=True)
+    deployed()
+    yield "pool3"
+    if mine:
+        docker("rm", "--force", "--volumes", lab.container("pool3"))
+        state.record_hosts({name: host for name, host in state.hosts().items() if name != "pool3"})
+
+
+@pytest.fixture(params=["pool1", "pool2", pytest.param("pool3", marks=pytest.mark.pool3)])
+def pooler(request: pytest.FixtureRequest) -> str:
+    """Each pooler in turn: PgBouncer 1.24, 1.18 and 1.26."""
+    name: str = request.param
+    if name == "pool3":
+        request.getfixturevalue("pool3")
+    return name
 
 
 @pytest.fixture

@@ -1,0 +1,68 @@
+"""The operator's own secret: it comes from a command, whatever is in it, or is refused without being repeated."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+
+from lab.topology import Lab
+from tests.lab.support import client, console, deployed, psql, pyinfra
+
+pytestmark = pytest.mark.usefixtures("as_declared")
+
+AWKWARD = "c4n4ry p\"w' %s $HOME `id` \\' @:/?#&=;, ünï ß"
+
+
+def by_command(directory: Path, secret: str) -> dict[str, object]:
+    """Group data that reads the secret of the poolers' role from a command on the operator's machine."""
+    file = directory / "secret"
+    file.write_text(secret)
+    return {"pgbouncer_auth_secret_command": ["cat", str(file)]}
+
+
+@pytest.mark.usefixtures("put_back")
+def test_a_secret_from_a_command_works_whatever_is_in_it(lab: Lab, tmp_path: Path):
+    run = deployed(by_command(tmp_path, AWKWARD + "\n"))
+    assert "the password of pgbouncer_auth is not the one the poolers have" in run.text
+    assert "c4n4ry" not in run.text
+    for pooler in ("pool1", "pool2"):
+        # The next login needs a connection made with the new secret, not one that was open before.
+        console(lab, pooler, "RECONNECT")
+        client(lab, pooler).close()
+    assert deployed(by_command(tmp_path, AWKWARD + "\n")).totals["success"] == 0
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        ("c4n4ry first line\nsecond line", "it has a line break"),
+        (" c4n4ry", "it begins or ends with a blank"),
+        ("", "it is empty"),
+        ("SCRAM-SHA-256$4096:" + base64.b64encode(b"c4n4ry").decode(), "it looks like a hash"),
+    ],
+    ids=["line_break", "blank", "empty", "hash"],
+)
+def test_a_secret_that_cannot_be_used_is_refused_and_not_repeated(lab: Lab, tmp_path: Path, secret: str, reason: str):
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'pgbouncer_auth'"
+    before = psql(lab, stored)
+    run = pyinfra("-vvv", data=by_command(tmp_path, secret))
+    assert run.returncode == 1
+    assert "The secret of pgbouncer_auth for db1 cannot be used" in run.text
+    assert reason in run.text
+    assert "c4n4ry" not in run.text
+    assert not secret or secret not in run.text
+    assert psql(lab, stored) == before
+    client(lab, "pool1").close()
+
+
+def test_a_command_that_fails_is_named_and_its_output_is_not(tmp_path: Path):
+    script = tmp_path / "vault"
+    script.write_text("#!/bin/sh\necho c4n4ry\necho c4n4ry >&2\nexit 3\n")
+    script.chmod(0o700)
+    run = pyinfra("-vvv", data={"pgbouncer_auth_secret_command": [str(script)]})
+    assert run.returncode == 1
+    assert "pgbouncer_auth_secret_command" in run.text
+    assert "ended with exit code 3" in run.text
+    assert "c4n4ry" not in run.text
