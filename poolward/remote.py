@@ -16,6 +16,8 @@ from pyinfra.api.exceptions import ConnectError
 from poolward.errors import CommandFailed
 from poolward.shell import Command
 
+_SUDO_REFUSES = ("sudo: a password is required", "sudo: no password was provided", "incorrect password attempt")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -32,8 +34,8 @@ class Output:
 def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     """Run a command as the host's own data says (`_sudo`, `_sudo_password`, …) and return what it printed.
 
-    Connects first where `--limit` left the host out. Raises CommandFailed when the connection fails or breaks, or
-    when the command outlives its own bound; a command that merely exits non-zero is returned, not raised.
+    Connects first where `--limit` left the host out. Raises CommandFailed when the connection fails or breaks, when sudo
+    refuses, or when the command outlives its own bound; a command that merely exits non-zero is returned, not raised.
     """
     connect(host)
     arguments, _ = pop_global_arguments(host.state, host, {})
@@ -52,6 +54,8 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
             f"{host.name}: the connection broke while it was asked to {command.purpose} ({type(error).__name__}).",
             "Nothing is known of how it ended there. Check that the host is reachable, then run again.",
         ) from error
+    if not succeeded and any(reason in output.stderr for reason in _SUDO_REFUSES):
+        raise CommandFailed(f"{host.name}: sudo refuses the password.", "Give the host's own in its `_sudo_password`.")
     return Output(output.stdout, output.stderr, succeeded)
 
 
