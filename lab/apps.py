@@ -28,14 +28,18 @@ WantedBy=multi-user.target
 
 def install(lab: Lab, host: str, passwords: dict[str, str]) -> None:
     """Put the services of one host there and start them."""
+    shell(lab.container(host), install_script(host, passwords))
+
+
+def install_script(host: str, passwords: dict[str, str]) -> str:
     services = [service for service in SERVICES if service.host == host]
-    script = "".join(
+    files = "".join(
         file_script(f"/etc/systemd/system/{service.unit}", UNIT.format(name=service.name))
         + file_script(f"/etc/{service.name}/env", environment_file(service, passwords[service.role]), "0640")
         for service in services
     )
     units = " ".join(service.unit for service in services)
-    shell(lab.container(host), f"{script}systemctl daemon-reload\nsystemctl --quiet enable --now {units}\n")
+    return f"{files}systemctl daemon-reload\nsystemctl --quiet enable --now {units}\n"
 
 
 def environment_file(service: Service, password: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.docker import docker, file_script, shell
+from lab.docker import file_script, shell
 from lab.topology import ARCHIVE, HOSTS, MAIN, Lab
 
 # How each role is created beside its password. The last five are the ones a pooler must turn away.
@@ -42,14 +42,24 @@ INSERT INTO positions
 
 
 def seed(lab: Lab, passwords: dict[str, str]) -> None:
-    """Fill a fresh db1. Its log and pg_stat_statements, which tests search for passwords, see none of it."""
-    container = lab.container("db1")
-    shell(container, file_script("/etc/postgresql/17/main/pg_hba.conf", hba(lab), "0640", "postgres:postgres"))
-    docker("exec", container, "systemctl", "restart", "postgresql@17-main.service")
+    """Fill a fresh db1."""
+    shell(lab.container("db1"), seed_script(lab, passwords))
+
+
+def seed_script(lab: Lab, passwords: dict[str, str]) -> str:
+    """The same as a script. The server's log and pg_stat_statements, which tests search, see none of its passwords."""
     quiet = "-c log_statement=none -c log_min_error_statement=panic -c pg_stat_statements.track=none"
-    psql = ("psql", "-X", "--quiet", "--set=ON_ERROR_STOP=1", "--output=/dev/null")
-    command = ("exec", "-i", "--user=postgres", f"--env=PGOPTIONS={quiet}", container, *psql)
-    docker(*command, stdin=script(passwords))
+    return "\n".join(
+        [
+            file_script("/etc/postgresql/17/main/pg_hba.conf", hba(lab), "0640", "postgres:postgres"),
+            "systemctl restart postgresql@17-main.service",
+            f"cd / && PGOPTIONS='{quiet}' runuser -u postgres -- \\",
+            "    psql -X --quiet --set=ON_ERROR_STOP=1 --output=/dev/null <<'END OF SQL'",
+            script(passwords),
+            "END OF SQL",
+            "",
+        ]
+    )
 
 
 def hba(lab: Lab) -> str:

@@ -15,6 +15,8 @@ PACKAGES = ("docker.io", "iptables", "mmdebstrap", "iproute2", "ca-certificates"
 LOG = Path("/var/log/poolward-lab-dockerd.log")
 PID_FILES = (Path("/var/run/docker.pid"), Path("/var/run/docker/containerd/containerd.pid"))
 START_TIMEOUT = 60.0
+INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
+INOTIFY_WANTED = 1024
 
 
 def ensure() -> None:
@@ -30,6 +32,15 @@ def ensure() -> None:
         install(*PACKAGES)
     with step("starting the Docker engine"):
         _start()
+
+
+def room_for_many_hosts() -> None:
+    """Every systemd takes five or more inotify instances, and Linux gives all containers together 128 by default."""
+    if not INOTIFY_INSTANCES.exists() or int(INOTIFY_INSTANCES.read_text()) >= INOTIFY_WANTED:
+        return
+    if os.access(INOTIFY_INSTANCES, os.W_OK):
+        say(f"Setting fs.inotify.max_user_instances to {INOTIFY_WANTED} until the next boot")
+        INOTIFY_INSTANCES.write_text(str(INOTIFY_WANTED))
 
 
 def answers() -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import apps, database
+from lab import apps, database, engine
 from lab.docker import docker, file_script, shell
 from lab.progress import step
 from lab.state import ReadyHost, Secrets, State
@@ -46,7 +46,8 @@ def up(lab: Lab, hosts: Sequence[Host], images: dict[str, str]) -> bool:
         return False
 
     secrets = state.secrets()
-    _ensure_network(lab)
+    engine.room_for_many_hosts()
+    ensure_network(lab)
     with ThreadPoolExecutor(len(HOSTS)) as pool:
         booting = [pool.submit(_restart, lab, name) for name in stopped]
         made = {host.name: pool.submit(_make, lab, host, images[host.name], secrets) for host in missing}
@@ -110,7 +111,7 @@ def health(lab: Lab, services: Sequence[Service]) -> dict[str, str]:
     return {service.name: answer for service, answer in zip(services, answers, strict=True)}
 
 
-def _ensure_network(lab: Lab) -> None:
+def ensure_network(lab: Lab) -> None:
     if docker("network", "ls", "--quiet", "--filter", f"label={lab.label}"):
         return
     try:
@@ -121,16 +122,32 @@ def _ensure_network(lab: Lab) -> None:
         ) from error
 
 
+def run_options(lab: Lab, host: Host) -> tuple[str, ...]:
+    """What `docker run` needs for a host of the lab, beside its name and image."""
+    names = [f"--add-host={other.name}:{lab.address(other)}" for other in HOSTS if other != host]
+    place = (f"--label={lab.label}", f"--network={lab.network}", f"--ip={lab.address(host)}")
+    return (*SYSTEMD_OPTIONS, *_machine_options(), *place, *names)
+
+
+def account_script(host: Host, secrets: Secrets) -> str:
+    """The sudo user: login by key; sudo without a password, but on one host."""
+    keys = file_script("/home/operator/.ssh/authorized_keys", secrets.public_key + "\n", "0600", "operator:operator")
+    rule = "operator ALL=(ALL:ALL) ALL" if host.sudo_password else "operator ALL=(ALL:ALL) NOPASSWD: ALL"
+    script = "install -d -m 0700 -o operator -g operator /home/operator/.ssh\n" + keys
+    script += file_script("/etc/sudoers.d/operator", rule + "\n", "0440")
+    if host.sudo_password:
+        script += f"printf '%s\\n' {shlex.quote(f'operator:{secrets.sudo_password}')} | chpasswd\n"
+    return script
+
+
 def _make(lab: Lab, host: Host, image: str, secrets: Secrets) -> ReadyHost:
     container, address = lab.container(host.name), lab.address(host)
     with step(f"{host.name} ({host.suite}, {address})"):
         docker("rm", "--force", "--volumes", container)
-        names = [f"--add-host={other.name}:{lab.address(other)}" for other in HOSTS if other != host]
-        place = [f"--name={container}", f"--hostname={host.name}", f"--network={lab.network}", f"--ip={address}"]
-        options = (*SYSTEMD_OPTIONS, *_machine_options(), f"--label={lab.label}", *place, *names)
-        identity = docker("run", "--detach", *options, image).strip()
+        named = (f"--name={container}", f"--hostname={host.name}")
+        identity = docker("run", "--detach", *named, *run_options(lab, host), image).strip()
         _wait_for_boot(container)
-        shell(container, _account_script(host, secrets))
+        shell(container, account_script(host, secrets))
         if host.name == "db1":
             database.seed(lab, secrets.roles)
         host_key = shell(container, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip()
@@ -158,17 +175,6 @@ def _wait_for_boot(container: str) -> None:
         return answer == "running"
 
     until(f"{container} has booted", booted, BOOT_TIMEOUT)
-
-
-def _account_script(host: Host, secrets: Secrets) -> str:
-    """The sudo user: login by key; sudo without a password, but on one host."""
-    keys = file_script("/home/operator/.ssh/authorized_keys", secrets.public_key + "\n", "0600", "operator:operator")
-    rule = "operator ALL=(ALL:ALL) ALL" if host.sudo_password else "operator ALL=(ALL:ALL) NOPASSWD: ALL"
-    script = "install -d -m 0700 -o operator -g operator /home/operator/.ssh\n" + keys
-    script += file_script("/etc/sudoers.d/operator", rule + "\n", "0440")
-    if host.sudo_password:
-        script += f"printf '%s\\n' {shlex.quote(f'operator:{secrets.sudo_password}')} | chpasswd\n"
-    return script
 
 
 def _machine_options() -> tuple[str, ...]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from lab.state import State
-from lab.topology import HOSTS, Group, Lab
+from lab.topology import HOSTS, Group, Host, Lab
 
 
-def lab_hosts(group: Group) -> list[tuple[str, dict[str, Any]]]:
+def lab_hosts(group: Group, known: Sequence[Host] = HOSTS) -> list[tuple[str, dict[str, Any]]]:
     """The hosts of one group. With no lab up the same hosts at the same addresses, so that the inventory loads."""
     lab = Lab.from_environment()
     state = State(lab)
@@ -20,7 +21,7 @@ def lab_hosts(group: Group) -> list[tuple[str, dict[str, Any]]]:
         "ssh_strict_host_key_checking": "yes",
     }
     hosts: list[tuple[str, dict[str, Any]]] = []
-    for host in HOSTS:
+    for host in known:
         if host.group == group and (not host.optional or host.name in ready):
             data: dict[str, Any] = {"ssh_hostname": lab.address(host), **connection}
             if host.sudo_password and state.sudo_password.exists():

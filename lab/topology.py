@@ -88,10 +88,14 @@ class Lab:
 
     @classmethod
     def from_environment(cls) -> Lab:
-        """The lab that LAB_NAME names. One that is up keeps its subnet; LAB_SUBNET chooses that of a new one."""
-        name = os.environ.get("LAB_NAME", cls.name)
+        """The lab that LAB_NAME names, in LAB_SUBNET."""
+        return cls.named(os.environ.get("LAB_NAME", cls.name), os.environ.get("LAB_SUBNET", cls.subnet))
+
+    @classmethod
+    def named(cls, name: str, subnet: str) -> Lab:
+        """A lab in this subnet; one that is up keeps the subnet it has."""
         kept = cls(name).directory / "subnet"
-        return cls(name, kept.read_text() if kept.exists() else os.environ.get("LAB_SUBNET", cls.subnet))
+        return cls(name, kept.read_text() if kept.exists() else subnet)
 
     @property
     def label(self) -> str:

@@ -15,7 +15,8 @@ _RESULT = "TABLE(rolname text, rolpassword text)"
 _CONFIG = ("search_path=pg_catalog, pg_temp",)
 # The probe ends its own server connection, which PostgreSQL would log as FATAL at every proof and health check.
 PROBE_SETTINGS = ("log_min_messages=panic",)
-_LONGEST_SECRET = 2047  # PgBouncer's limit until 1.26 (userlist.txt)
+# libpq reads at most 1022 bytes of a service file's line (fe-connect.c, parseServiceFile); PgBouncer's userlist 2047.
+_LONGEST_SECRET = 1000
 
 
 def lookup_source(server: Server) -> str:
@@ -50,7 +51,7 @@ def secret_problem(secret: str) -> str | None:
     if secret != secret.strip():
         return "it begins or ends with a blank, which libpq's service file would drop"
     if len(secret.encode()) > _LONGEST_SECRET:
-        return f"it is longer than {_LONGEST_SECRET} bytes, more than PgBouncer reads"
+        return f"it is longer than {_LONGEST_SECRET} bytes, more than a service file of libpq holds"
     if secret.startswith("SCRAM-SHA-256$") or (secret.startswith("md5") and len(secret) == 35):
         return "it looks like a hash, and PgBouncer cannot log in to a SCRAM server with a hash"
     return None

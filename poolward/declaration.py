@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -59,9 +60,8 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
     except ValidationError as error:
         for found in error.errors():
             name = prefix + ".".join(str(part) for part in found["loc"])
-            known = ", ".join(sorted(prefix + field for field in Knobs.model_fields))
             if found["type"] == "extra_forbidden":
-                problems.append(Problem(host, f"{name} is no word of Poolward's", f"known: {known}"))
+                problems.append(Problem(host, f"{name} is no word of Poolward's", _meant(name)))
             else:
                 problems.append(Problem(host, f"{name}: {found['msg']}", "see group_data/all.py"))
         # Without the wrong words the others are read all the same, so that what is wrong in them is said too.
@@ -72,6 +72,12 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
         )
     return knobs
+
+
+def _meant(name: str) -> str:
+    known = sorted(f"pgbouncer_{field}" for field in Knobs.model_fields)
+    near = get_close_matches(name, known, 1)
+    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Problem]) -> Server:

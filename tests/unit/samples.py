@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
-from poolward import fleet
+from poolward import declaration
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.fleet import Fleet
 from poolward.observed import PoolerState, ServerState
@@ -35,7 +35,7 @@ def hosts(*others: str, **changes: Any) -> dict[str, dict[str, Any]]:
 
 
 def lab(**changes: Any) -> Fleet:
-    return fleet.read(hosts(**changes), GROUPS)
+    return declaration.read(hosts(**changes), GROUPS)
 
 
 def config(pooler: str, version: Version | None = None, **changes: Any) -> PoolerConfig:

@@ -1,0 +1,179 @@
+"""Each kind of drift against what a real host answered right after its deploy: what is seen, and what mending takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolward.apply import Difference, action_for, differences
+from poolward.observed import ConfigValue, Console, File, PoolerState
+from tests.unit.samples import config, pooler_state
+
+Change = Callable[[PoolerState], PoolerState]
+CONFIG, USERLIST, STAGING = "/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt", "/etc/pgbouncer/.poolward"
+
+
+def console(state: PoolerState) -> Console:
+    assert state.console is not None
+    return state.console
+
+
+def unit(**properties: str) -> Change:
+    return lambda state: replace(state, unit={**state.unit, **properties})
+
+
+def down(unit_file: str) -> Change:
+    stopped = unit(ActiveState="inactive", UnitFileState=unit_file)
+    return lambda state: stopped(replace(state, console=None, open_files=None))
+
+
+def file(path: str, found: File) -> Change:
+    return lambda state: replace(state, files={**state.files, path: found})
+
+
+def running(key: str, value: str, *, changeable: bool | None = None) -> Change:
+    def change(state: PoolerState) -> PoolerState:
+        shown = console(state).config[key]
+        other = ConfigValue(value, shown.default, shown.changeable if changeable is None else changeable)
+        return replace(state, console=replace(console(state), config={**console(state).config, key: other}))
+
+    return change
+
+
+def entry(name: str, **columns: str) -> Change:
+    def change(state: PoolerState) -> PoolerState:
+        rows = [{**row, **columns} if row["name"] == name else row for row in console(state).databases]
+        return replace(state, console=replace(console(state), databases=tuple(rows)))
+
+    return change
+
+
+def entries(choose: Callable[[list[Mapping[str, str]]], list[Mapping[str, str]]]) -> Change:
+    return lambda state: replace(
+        state, console=replace(console(state), databases=tuple(choose(list(console(state).databases))))
+    )
+
+
+def drop_in(old: str, new: str) -> Change:
+    def change(state: PoolerState) -> PoolerState:
+        assert state.drop_in is not None
+        assert old in state.drop_in
+        return replace(state, drop_in=state.drop_in.replace(old, new))
+
+    return change
+
+
+# what was done to the host → (what is reported, the action)
+DRIFT: dict[str, tuple[Change, list[str], str]] = {
+    "stopped": (down("disabled"), ["pgbouncer.service"], "start"),
+    "masked": (down("masked"), ["pgbouncer.service"], "start"),
+    "silent": (lambda state: replace(state, console=None), ["pgbouncer.service"], "start"),
+    "disabled at boot": (unit(UnitFileState="disabled"), ["pgbouncer.service"], "reload"),
+    "unit changed on disk": (unit(NeedDaemonReload="yes"), ["the unit"], "restart"),
+    "too few open files": (
+        lambda state: replace(state, open_files=(1024, 65536)), ["open files (LimitNOFILE)"], "reload"
+    ),
+    "too few and no more to have": (
+        lambda state: replace(state, open_files=(1024, 1024)), ["open files (LimitNOFILE)"], "restart"
+    ),
+    "ini missing": (lambda state: replace(state, ini=None), ["pgbouncer.ini"], "reload"),
+    "ini by hand": (lambda state: replace(state, ini=f"{state.ini}# mine\n"), ["pgbouncer.ini"], "reload"),
+    "userlist open to all": (file(USERLIST, File("root", "postgres", "644")), [USERLIST], "reload"),
+    "ini of the service": (file(CONFIG, File("postgres", "postgres", "640")), [CONFIG], "reload"),
+    "drop-in missing": (lambda state: replace(state, drop_in=None), ["the unit's drop-in"], "restart"),
+    "drop-in with another limit": (drop_in("LimitNOFILE=", "LimitNOFILE=1"), ["the unit's drop-in"], "reload"),
+    "drop-in with another signal": (drop_in("SIGINT", "SIGTERM"), ["the unit's drop-in"], "restart"),
+    "SET on the console": (running("query_wait_timeout", "99"), ["query_wait_timeout"], "reload"),
+    "SET of what nobody wrote": (running("server_idle_timeout", "1"), ["server_idle_timeout"], "reload"),
+    "another port": (running("listen_port", "6433"), ["listen_port"], "restart"),
+    "left over without a default": (running("auth_hba_file", "/etc/hba"), ["auth_hba_file"], "restart"),
+    "entry missing": (
+        entries(lambda rows: [row for row in rows if row["name"] != "tracksolid-archive"]),
+        ["database entry tracksolid-archive"],
+        "reload",
+    ),
+    "entry too many": (
+        entries(lambda rows: [*rows, {**rows[-1], "name": "stray"}]), ["database entry stray"], "reload"
+    ),
+    "entry's size": (entry("tracksolid_db", pool_size="21"), ["tracksolid_db.pool_size"], "reload"),
+    "entry's limit": (entry("tracksolid_db", max_connections="0"), ["tracksolid_db.max_connections"], "reload"),
+    "entry's server": (entry("tracksolid_db", host="192.0.2.9"), ["tracksolid_db.host"], "reload"),
+    "entry's mode": (entry("tracksolid_db_session", pool_mode=""), ["tracksolid_db_session.pool_mode"], "reload"),
+    "entry's user": (entry("tracksolid_db", force_user="app"), ["tracksolid_db.force_user"], "reload"),
+}  # fmt: skip
+
+poolers = pytest.mark.parametrize("pooler", ["pool1", "pool2"])
+
+
+@poolers
+def test_host_right_after_its_deploy_does_not_differ(pooler: str):
+    found = differences(config(pooler), pooler_state(pooler), userlist_matches=True)
+    assert (found, action_for(found)) == ([], "none")
+
+
+@poolers
+@pytest.mark.parametrize("kind", DRIFT)
+def test_drift(pooler: str, kind: str):
+    change, what, action = DRIFT[kind]
+    found = differences(config(pooler), change(pooler_state(pooler)), userlist_matches=True)
+    assert [difference.what for difference in found] == what
+    assert action_for(found) == action
+
+
+def test_reserve_of_an_entry_under_both_its_names():
+    for pooler, column in (("pool1", "reserve_pool_size"), ("pool2", "reserve_pool")):
+        found = differences(
+            config(pooler), entry("tracksolid_db", **{column: "9"})(pooler_state(pooler)), userlist_matches=True
+        )
+        assert [str(difference) for difference in found] == [f"tracksolid_db.{column}: 9 → 5"]
+
+
+@pytest.mark.parametrize(("matches", "what"), [(True, []), (False, ["userlist.txt"]), (None, [])])
+def test_userlist(matches, what):
+    found = differences(config("pool1"), pooler_state("pool1"), userlist_matches=matches)
+    assert [difference.what for difference in found] == what
+
+
+# what the operator changes in the inventory → the action on a host that is as it was declared before
+CHANGES: dict[str, tuple[dict[str, Any], str]] = {
+    "a timeout": ({"query_wait_timeout": 10}, "reload"),
+    "a fraction of a second": ({"server_login_retry": 2.5}, "reload"),
+    "a list": ({"ignore_startup_parameters": ["extra_float_digits"]}, "reload"),
+    "the port": ({"listen_port": 6433}, "restart"),
+    "the backlog": ({"listen_backlog": 2048}, "restart"),
+    "the same value spelled otherwise": ({"query_wait_timeout": "15"}, "none"),
+    "the same word in capitals": ({"pool_mode": "TRANSACTION"}, "none"),
+}
+
+
+@poolers
+@pytest.mark.parametrize("change", CHANGES)
+def test_change_of_the_inventory(pooler: str, change: str):
+    settings, action = CHANGES[change]
+    as_before = {"pool_mode": "transaction", "default_pool_size": 20, "reserve_pool_size": 5, "max_client_conn": 2000}
+    wanted = config(pooler, pgbouncer_settings=as_before | settings)
+    assert action_for(differences(wanted, pooler_state(pooler), userlist_matches=True)) == action
+
+
+@poolers
+def test_word_of_an_entry_in_capitals_is_no_difference(pooler: str):
+    databases = {
+        "tracksolid_db": {"host": "db1", "max_db_connections": 25},
+        "tracksolid_db_session": {
+            "host": "db1", "dbname": "tracksolid_db", "pool_mode": "Session", "max_db_connections": 8
+        },
+        "tracksolid-archive": {"host": "db1", "pool_size": 5, "max_db_connections": 6},
+    }  # fmt: skip
+    assert differences(config(pooler, pgbouncer_databases=databases), pooler_state(pooler), userlist_matches=True) == []
+
+
+@given(st.lists(st.sampled_from(["none", "reload", "restart", "start"])))
+def test_one_action_serves_all_differences(actions):
+    order = ["none", "reload", "restart", "start"]
+    found = action_for(Difference("x", "a", "b", action) for action in actions)
+    assert found == max(actions, key=order.index, default="none")

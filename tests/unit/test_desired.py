@@ -1,0 +1,146 @@
+"""What a pooler should be, per version of PgBouncer: read from the rendered file, not from the objects behind it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolward import declaration
+from poolward.desired import pooler_config
+from poolward.errors import Refused
+from poolward.fleet import Fleet
+from poolward.reparse import parse_ini, parse_userlist
+from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, config, hosts, lab
+
+NEWER = [TRIXIE, FORKY]
+
+
+def two_servers() -> Fleet:
+    """A second server with an auth role of its own, and one entry on each."""
+    data = hosts("db2", pgbouncer_databases={"shop": {"host": "db1"}, "crm": {"host": "db2", "dbname": "sales"}})
+    data["db2"] |= {"pgbouncer_auth_role": "pgbouncer_auth_db2", "postgresql_port": 5433}
+    return declaration.read(data, {"databases": ["db1", "db2"], "poolers": ["pool1"]})
+
+
+def test_old_pooler_looks_verifiers_up_in_the_clients_own_database():
+    ini = parse_ini(config("pool2", BOOKWORM).ini)
+    assert set(ini.databases) == {"tracksolid_db", "tracksolid_db_session", "tracksolid-archive"}
+    assert "auth_dbname" not in ini.settings
+    assert ini.settings["auth_user"] == "pgbouncer_auth"
+    assert "max_prepared_statements" not in ini.settings  # a default of ours that 1.18 would not start with
+
+
+@pytest.mark.parametrize("version", NEWER, ids=str)
+def test_newer_pooler_has_one_small_entry_for_lookups(version):
+    ini = parse_ini(config("pool1", version).ini)
+    assert ini.settings["auth_dbname"] == "pgbouncer_auth"
+    assert ini.databases["pgbouncer_auth"] == {
+        "host": "192.0.2.11",
+        "port": "5432",
+        "dbname": "postgres",
+        "pool_size": "2",
+        "reserve_pool_size" if version >= TRIXIE else "reserve_pool": "0",
+        "max_db_connections": "2",
+        "auth_user": "pgbouncer_auth",
+    }
+    assert ini.settings["max_prepared_statements"] == "200"
+
+
+@pytest.mark.parametrize(("version", "name"), [(BOOKWORM, "reserve_pool"), (TRIXIE, "reserve_pool_size")], ids=str)
+@pytest.mark.parametrize("written", ["reserve_pool", "reserve_pool_size"])
+def test_reserve_of_an_entry_is_spelled_as_the_version_reads_it(version, name, written):
+    shop = {"host": "db1", "dbname": "tracksolid_db", "pool_size": 7, written: 3}
+    made = config("pool1", version, pgbouncer_databases={"shop": shop})
+    line = parse_ini(made.ini).databases["shop"]
+    assert {key: value for key, value in line.items() if key.startswith("reserve")} == {name: "3"}
+    assert line["max_db_connections"] == "10"  # one full pool and its reserve
+
+
+@pytest.mark.parametrize("version", [BOOKWORM, *NEWER], ids=str)
+@pytest.mark.parametrize(
+    ("keys", "settings", "limit"),
+    [
+        ({}, {}, 25),  # default_pool_size 20 + reserve 5
+        ({"max_db_connections": 9}, {}, 9),
+        ({"max_db_connections": "9"}, {}, 9),
+        ({"pool_size": 4}, {}, 9),
+        ({"pool_size": 4}, {"reserve_pool_size": 0}, 4),
+        ({}, {"max_db_connections": 30}, 30),
+    ],
+    ids=str,
+)
+def test_every_entry_has_a_limit(version, keys, settings, limit):
+    made = config("pool1", version, pgbouncer_databases={"shop": {"host": "db1", **keys}}, pgbouncer_settings=settings)
+    assert parse_ini(made.ini).databases["shop"]["max_db_connections"] == str(limit)
+
+
+def test_second_server_is_asked_with_its_own_role():
+    made = pooler_config(two_servers(), "pool1", TRIXIE)
+    ini = parse_ini(made.ini)
+    assert ini.databases["crm"]["auth_user"] == ini.databases["crm"]["auth_dbname"] == "pgbouncer_auth_db2"
+    assert (ini.databases["crm"]["dbname"], ini.databases["crm"]["port"]) == ("sales", "5433")
+    assert "auth_user" not in ini.databases["shop"]
+    assert {"pgbouncer_auth", "pgbouncer_auth_db2"} <= set(ini.databases)
+    old = parse_ini(pooler_config(two_servers(), "pool1", BOOKWORM).ini)
+    assert old.databases["crm"]["auth_user"] == "pgbouncer_auth_db2"
+    assert set(old.databases) == {"shop", "crm"}
+
+
+def test_userlist_holds_the_poolers_own_logins_and_nobody_else():
+    text = pooler_config(two_servers(), "pool1", TRIXIE).userlist({"db1": 'a"b', "db2": "c"})
+    assert parse_userlist(text) == {"pgbouncer_auth": 'a"b', "pgbouncer_auth_db2": "c"}
+
+
+def test_files_hold_no_secret_and_the_probe_gets_its_servers_own():
+    made = pooler_config(two_servers(), "pool1", TRIXIE)
+    services = made.probe_services({"db1": "canary-1", "db2": "canary-2"})
+    assert {keys["dbname"]: keys["password"] for keys in services.values()} == {"shop": "canary-1", "crm": "canary-2"}
+    assert "canary" not in made.ini + made.drop_in + repr(made)
+
+
+@pytest.mark.parametrize(
+    ("listen_addr", "address"),
+    [
+        ("*", "127.0.0.1"),
+        ("0.0.0.0", "127.0.0.1"),
+        ("::", "::1"),
+        ("192.0.2.21", "192.0.2.21"),
+        (["192.0.2.21", "127.0.0.1"], "192.0.2.21"),
+        ("192.0.2.21, 127.0.0.1", "192.0.2.21"),
+        ("", "/var/run/postgresql"),
+    ],
+    ids=str,
+)
+def test_probe_reaches_the_pooler_where_it_listens(listen_addr, address):
+    assert config("pool1", pgbouncer_settings={"listen_addr": listen_addr}).login_address == address
+
+
+@given(
+    clients=st.integers(1, 100_000), size=st.integers(1, 500), reserve=st.integers(0, 100), entries=st.integers(1, 8)
+)
+def test_open_files_are_enough_for_every_client_and_server(clients, size, reserve, entries):
+    shop = {"host": "db1", "pool_size": size, "reserve_pool_size": reserve}
+    made = config(
+        "pool1",
+        pgbouncer_settings={"max_client_conn": clients},
+        pgbouncer_databases={f"shop{number}": shop for number in range(entries)},
+    )
+    assert made.open_files_need >= clients + entries * (size + reserve)
+    assert made.open_files * 4 >= made.open_files_need * 5
+    limit = next(line for line in made.drop_in.splitlines() if line.startswith("LimitNOFILE="))
+    soft, hard = limit.removeprefix("LimitNOFILE=").split(":")
+    assert made.open_files == int(soft) <= int(hard)
+
+
+def test_equal_declarations_give_equal_bytes():
+    assert config("pool1").ini == config("pool1").ini
+    entries = hosts()["pool1"]["pgbouncer_databases"]
+    assert config("pool1", pgbouncer_databases=dict(reversed(entries.items()))).ini == config("pool1").ini
+
+
+def test_users_have_lines_from_the_version_that_can():
+    changes = {"pgbouncer_users": {"grafana_ro": {"max_user_connections": 3}}}
+    assert parse_ini(config("pool1", TRIXIE, **changes).ini).users == {"grafana_ro": {"max_user_connections": "3"}}
+    with pytest.raises(Refused, match="stops asking auth_query"):
+        pooler_config(lab(**changes), "pool1", BOOKWORM)

@@ -1,0 +1,113 @@
+"""Inventories that cannot be deployed, and the whole text an operator sees: tests/unit/golden/refused/."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from poolward import declaration
+from poolward.desired import pooler_config
+from poolward.errors import Refused
+from tests.unit.samples import FORKY, GROUPS, TRIXIE, hosts
+
+Data = dict[str, dict[str, Any]]
+
+
+def entry(**keys: Any) -> Data:
+    return hosts(pgbouncer_databases={"shop": {"host": "db1", **keys}})
+
+
+def settings(version: str | None = None, **keys: Any) -> Data:
+    return hosts(pgbouncer_settings=keys, pgbouncer_version=version)
+
+
+def databases(**entries: Any) -> Data:
+    return hosts(pgbouncer_databases=entries)
+
+
+def without_defaults() -> Data:
+    changed = hosts()
+    for data in changed.values():
+        del data["pgbouncer_defaults"]
+    return changed
+
+
+SECOND_SERVER = {"databases": ["db1", "db2"], "poolers": ["pool1", "pool2"]}
+
+GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
+    "word misspelt": (settings(pool_mode="transactoin"), GROUPS),
+    "setting misspelt": (settings(default_pol_size=20), GROUPS),
+    "setting in the wrong section": (settings(connect_query="SET x = 1"), GROUPS),
+    "number with a unit": (settings(query_wait_timeout="15s"), GROUPS),
+    "negative number": (settings(max_client_conn=-1), GROUPS),
+    "setting newer than the declared version": (settings("1.18.0", max_prepared_statements=100), GROUPS),
+    "version that is none": (settings("latest"), GROUPS),
+    "comment behind a value": (settings(logfile="/var/log/pgbouncer.log ; ours"), GROUPS),
+    "knob misspelt": (hosts(pgbouncer_setings={"pool_mode": "session"}), GROUPS),
+    "knob of another type": (hosts(pgbouncer_databases=["shop"]), GROUPS),
+    "host outside the group": (databases(shop={"host": "app1"}), GROUPS),
+    "host given as a list": (databases(shop={"host": ["db1"]}), GROUPS),
+    "host left out": (databases(shop={"dbname": "shop"}), GROUPS),
+    "no database": (databases(), GROUPS),
+    "fallback entry": (databases(**{"*": {"host": "db1"}}), GROUPS),
+    "console name": (databases(pgbouncer={"host": "db1"}), GROUPS),
+    "auth role as entry": (databases(pgbouncer_auth={"host": "db1"}), GROUPS),
+    "blank in an entry's name": (databases(**{"my shop": {"host": "db1"}}), GROUPS),
+    "port in an entry": (entry(port=5433), GROUPS),
+    "port that is none": (hosts(postgresql_port="fivefourthreetwo"), GROUPS),
+    "forced user": (entry(user="app"), GROUPS),
+    "password in an entry": (entry(password="hunter2-canary"), GROUPS),
+    "users of an old pooler": (
+        hosts(pgbouncer_version="1.18.0", pgbouncer_users={"app": {"max_user_connections": 4}}),
+        GROUPS,
+    ),
+    "group missing": (hosts(), {"databases": ["db1"]}),
+    "both groups missing": (hosts(), {}),
+    "defaults not loaded": (without_defaults(), GROUPS),
+    "two servers with one auth role": (hosts("db2"), SECOND_SERVER),
+    "everything at once": (
+        hosts(
+            pgbouncer_settings={"pool_mode": "transactoin", "max_client_con": 5},
+            pgbouncer_databases={"*": {"host": "db9"}, "shop": {"host": "db1", "pool_size": 0.5}},
+            pgbouncer_maintain_hba=True,
+        ),
+        GROUPS,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GALLERY)
+def test_refused_with_these_words(case: str, golden: Callable[[str, str], None]):
+    data, groups = GALLERY[case]
+    with pytest.raises(Refused) as caught:
+        declaration.read(data, groups)
+    assert len(set(caught.value.problems)) == len(caught.value.problems)
+    golden(f"refused/{re.sub('[^a-z]+', '-', case)}.txt", f"{caught.value}\n")
+
+
+@pytest.mark.parametrize("case", GALLERY)
+def test_words_repeat_no_password(case: str):
+    data, groups = GALLERY[case]
+    with pytest.raises(Refused) as caught:
+        declaration.read(data, groups)
+    assert "canary" not in str(caught.value)
+
+
+def test_settings_that_only_the_installed_version_refuses(golden: Callable[[str, str], None]):
+    """Undeclared, they pass the inventory; the version found on the host decides."""
+    fleet = declaration.read(
+        hosts(pgbouncer_settings={"max_prepared_statements": 100, "client_tls13_ciphers": "x"}), GROUPS
+    )
+    assert pooler_config(fleet, "pool1", FORKY).settings["client_tls13_ciphers"] == "x"
+    with pytest.raises(Refused) as caught:
+        pooler_config(fleet, "pool1", TRIXIE)
+    golden("refused/installed-version-is-older.txt", f"{caught.value}\n")
+
+
+def test_what_the_lab_declares_is_not_refused():
+    fleet = declaration.read(hosts(), GROUPS)
+    assert sorted(fleet.poolers) == ["pool1", "pool2"]
+    assert fleet.pooled_databases == {"db1": ("tracksolid-archive", "tracksolid_db")}

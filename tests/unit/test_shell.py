@@ -1,0 +1,109 @@
+"""Values reach a real shell as they are, and every script is one that shell can read."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from poolward import shell
+from poolward.shell import SCRIPTS, Command, script
+from poolward.shell.psql import service_file
+
+words = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=40)
+SHELLS = [name for name in ("dash", "bash", "busybox") if shutil.which(name)]
+
+
+def run(command: Command) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["sh", "-c", command.text], capture_output=True, timeout=30, check=False)
+
+
+@pytest.fixture(scope="module")
+def own_script(tmp_path_factory: pytest.TempPathFactory):
+    """Puts a script of a test's own beside the real ones."""
+    folder = tmp_path_factory.mktemp("scripts")
+    shutil.copy(SCRIPTS / "common.sh", folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shell, "SCRIPTS", folder)
+        yield lambda name, text: (folder / f"{name}.sh").write_text(text)
+
+
+@settings(max_examples=60, deadline=None)
+@given(value=words)
+def test_value_arrives_as_it_is(own_script, value: str):
+    own_script("print", 'printf %s "$value"')
+    assert run(script("print", "print", 10, value=value)).stdout == value.encode()
+
+
+@settings(max_examples=30, deadline=None)
+@given(items=st.lists(words.filter(lambda item: "\n" not in item and item), max_size=5))
+def test_list_arrives_as_one_line_per_item(own_script, items: list[str]):
+    own_script("loop", "printf '%s\\n' \"$items\" | while IFS= read -r item; do printf '<%s>' \"$item\"; done")
+    assert run(script("loop", "loop", 10, items=items)).stdout.decode() == "".join(
+        f"<{item}>" for item in items or [""]
+    )
+
+
+def test_item_with_a_line_break_is_refused():
+    with pytest.raises(ValueError, match="line break"):
+        script("login", "log in", 5, services=["a\nb"], role="x")
+
+
+@pytest.mark.parametrize(("flag", "said"), [(True, b"yes"), (False, b"")])
+def test_flag_is_a_word_or_nothing(own_script, flag, said):
+    own_script("print", 'printf %s "$value"')
+    assert run(script("print", "print", 10, value=flag)).stdout == said
+
+
+def test_failure_and_unset_variable_end_the_script(own_script):
+    own_script("fails", "false\necho on")
+    own_script("unset", 'echo "$nothing"\necho on')
+    for name in ("fails", "unset"):
+        done = run(script(name, "fail", 10))
+        assert done.returncode != 0
+        assert b"on" not in done.stdout
+
+
+def test_script_is_ended_at_its_bound(own_script):
+    own_script("hang", "sleep 30")
+    assert run(script("hang", "hang", 1)).returncode == 124
+
+
+def test_files_are_private_and_the_language_is_fixed(own_script):
+    own_script("surroundings", 'umask; pwd; echo "$LC_ALL"')
+    assert run(script("surroundings", "look", 10)).stdout.decode().split() == ["0077", "/", "C.UTF-8"]
+
+
+def test_fail_says_why_on_standard_error(own_script):
+    own_script("refuse", 'fail "not like this"')
+    done = run(script("refuse", "refuse", 10))
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"not like this\n")
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.sh")))
+def test_script_is_readable_to_every_shell(name: str):
+    for program in SHELLS:
+        command = ["busybox", "sh"] if program == "busybox" else [program]
+        assert subprocess.run([*command, "-n", str(SCRIPTS / f"{name}.sh")], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("value", [" x", "x ", "x\t", "a\nb", "a\rb", "\n"])
+def test_service_file_refuses_what_it_cannot_hold(value: str):
+    with pytest.raises(ValueError, match="password") as caught:
+        service_file({"probe": {"password": value}})
+    assert repr(value) not in str(caught.value)
+
+
+@given(st.dictionaries(st.sampled_from(["host", "dbname", "password"]), words, min_size=1))
+def test_service_file_holds_a_value_or_refuses_it(keys: dict[str, str]):
+    try:
+        text = service_file({"probe": keys})
+    except ValueError:
+        assert any(value != value.strip() or "\n" in value or "\r" in value for value in keys.values())
+        return
+    lines = text.split("\n")
+    assert lines[0] == "[probe]"
+    assert dict(line.split("=", 1) for line in lines[1:] if line) == keys
