@@ -34,7 +34,7 @@ demo: lab-up
 	@$(BIN)/poolward verify $(INVENTORY)
 
 check: venv
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/unit tests/fake tests/cli
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/unit
 
 test: lab-up check
-	@$(BIN)/pytest --durations=15 tests/lab
+	@$(BIN)/pytest --durations=20 tests/fake tests/cli tests/lab

@@ -15,6 +15,11 @@ from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
 
+# Without these nobody can say where a pooler listens and how its clients log in.
+_ESSENTIAL = ("listen_addr", "listen_port", "unix_socket_dir", "auth_type")
+# What `desired` writes itself, whatever else is written.
+_POOLWARDS_OWN = ("auth_file", "auth_user", "auth_query", "auth_dbname")
+
 
 class Knobs(BaseModel):
     """The operator's words in group_data, for one host; every name is described in group_data/all.py."""
@@ -71,6 +76,14 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
         )
+    elif lacking := [name for name in _ESSENTIAL if name not in {**knobs.defaults, **knobs.settings}]:
+        problems.append(
+            Problem(
+                host,
+                f"pgbouncer_defaults lacks {', '.join(lacking)}",
+                "leave it as group_data/all.py has it, and write yours into pgbouncer_settings",
+            )
+        )
     return knobs
 
 
@@ -124,6 +137,7 @@ def _pooler(
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
+    problems += _own_settings_problems(name, knobs)
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
@@ -139,6 +153,15 @@ def _pooler(
         entries=tuple(entry for entry in entries if entry is not None),
         users={user: dict(keys) for user, keys in knobs.users.items()},
     )
+
+
+def _own_settings_problems(pooler: str, knobs: Knobs) -> Iterable[Problem]:
+    where = f"{pooler}: pgbouncer_settings"
+    for key in _POOLWARDS_OWN:
+        if key in knobs.settings:
+            yield Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
+    if str(knobs.settings.get("unix_socket_dir", "")).startswith("@"):
+        yield Problem(where, "unix_socket_dir is an abstract socket, which Poolward cannot ask", "name a directory")
 
 
 def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Version | None) -> Iterable[Problem]:

@@ -40,11 +40,25 @@ class Refused(PoolwardError):
     def __init__(self, summary: str, problems: Iterable[Problem]) -> None:
         self.summary = summary
         self.problems = tuple(problems)
-        super().__init__("\n".join([summary, *(f"  ✗ {_indent(str(problem))}" for problem in self.problems)]))
+        super().__init__("\n".join([summary, *(f"  ✗ {_indent(str(problem))}" for problem in merged(self.problems))]))
 
 
 class CommandFailed(PoolwardError):
     """A command on a host ended with an error; `output` is its standard error, already free of secrets."""
+
+
+def merged(problems: Iterable[Problem]) -> list[Problem]:
+    """The same problem on several hosts as one: `pool1: x` and `pool2: x` become `pool1, pool2: x`."""
+    hosts: dict[tuple[str, str, str], list[str]] = {}
+    for problem in problems:
+        host, _, rest = problem.where.partition(": ")
+        found = hosts.setdefault((rest, problem.message, problem.hint), [])
+        if host not in found:
+            found.append(host)
+    return [
+        Problem(": ".join(filter(None, (", ".join(names), rest))), message, hint)
+        for (rest, message, hint), names in hosts.items()
+    ]
 
 
 def _indent(text: str) -> str:

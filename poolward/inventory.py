@@ -50,7 +50,6 @@ def load(path: str, limit: tuple[str, ...] = ()) -> State:
         )
     if not Path(path).is_file():
         raise PoolwardError(f"There is no inventory {path}.", "Give the path of a file such as inventories/prod.py.")
-    # Importing these patches the standard library for gevent, so it happens only where an inventory is wanted.
 
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))

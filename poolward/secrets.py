@@ -47,7 +47,7 @@ def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
     names = [server.auth_role, PROBE_ROLE]
     command = shell.script("secrets", "read the pooler's own secrets", 30, port=server.port, names=names, create=create)
     found = sections(remote.must(host, command).splitlines())
-    own = {name: "\n".join(found[f"secret {name}"]) or None for name in names}
+    own = {name: "\n".join(line.removeprefix("|") for line in found[f"secret {name}"]) or None for name in names}
     if server.auth_secret_command:
         own[server.auth_role] = _from_command(server.auth_secret_command, "pgbouncer_auth_secret_command")
     if server.probe_secret_command:

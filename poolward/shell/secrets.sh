@@ -17,7 +17,7 @@ printf '%s\n' "$names" | while read -r name; do
         rm -f "$file.part"
     fi
     section "secret $name"
-    [ ! -s "$file" ] || cat "$file"
+    [ ! -s "$file" ] || indented <"$file"
     section "verifier $name"
     printf "SELECT rolpassword FROM pg_authid WHERE rolname = :'name'" |
         PGCONNECT_TIMEOUT=5 runuser -u postgres -- psql -X -qAt -v ON_ERROR_STOP=1 -v name="$name" -p "$port" -d postgres -f -

@@ -79,11 +79,10 @@ def test_only_the_auth_role_may_execute_it(server: Server, poolers: list[Pooler]
 
 
 def test_auth_role_can_execute_it_and_cannot_read_the_catalog(server: Server, poolers: list[Pooler]):
-    may_read = f"SELECT to_json(has_table_privilege('{server.auth_role}', 'pg_authid', 'SELECT'))"
     as_auth_role = f"SET ROLE \"{server.auth_role}\"; SELECT count(*) FROM pgbouncer.user_lookup('{PROBE}')"
     for database in databases(server, poolers):
         assert server.ask(as_auth_role, database) == 1, database
-        assert server.ask(may_read, database) is False, database
+    assert server.ask(f"SELECT to_json(has_table_privilege('{server.auth_role}', 'pg_authid', 'SELECT'))") is False
 
 
 def test_roles_that_may_not_log_in_get_no_row_and_the_others_their_own(server: Server, poolers: list[Pooler]):
@@ -96,9 +95,10 @@ def test_roles_that_may_not_log_in_get_no_row_and_the_others_their_own(server: S
 
 
 def test_unknown_names_get_no_row(server: Server, poolers: list[Pooler]):
-    for name in ("NULL", "''", "'no such role'", "'postgres '"):
-        for database in databases(server, poolers):
-            assert server.ask(f"SELECT count(*) FROM pgbouncer.user_lookup({name})", database) == 0, name
+    names = "unnest(ARRAY[NULL, '', 'no such role', 'postgres ']) AS name"
+    for database in databases(server, poolers):
+        found = server.ask(f"SELECT json_agg(f) FROM {names}, pgbouncer.user_lookup(name) AS f", database)
+        assert found is None, database
 
 
 def test_access_rules_let_the_poolers_in(server: Server, poolers: list[Pooler]):

@@ -18,7 +18,11 @@ RECORDED = Path(__file__).parent / "recorded"
 GROUPS = {"databases": ["db1"], "poolers": ["pool1", "pool2"]}
 ADDRESSES = {"db1": "192.0.2.11", "pool1": "192.0.2.21", "pool2": "192.0.2.22"}
 BOOKWORM, TRIXIE, FORKY = Version(1, 18, 0), Version(1, 24, 1), Version(1, 26, 1)
-POOLERS = {"pool1": (TRIXIE, "pooler-1.24.txt"), "pool2": (BOOKWORM, "pooler-1.18.txt")}
+POOLERS = {
+    "pool1": (TRIXIE, "pooler-1.24.txt"),
+    "pool2": (BOOKWORM, "pooler-1.18.txt"),
+    "pool3": (FORKY, "pooler-1.26.txt"),
+}
 
 
 def group_data(name: str) -> dict[str, Any]:
@@ -39,8 +43,9 @@ def lab(**changes: Any) -> Fleet:
 
 
 def config(pooler: str, version: Version | None = None, **changes: Any) -> PoolerConfig:
-    """What a pooler of the lab should be."""
-    return pooler_config(lab(**changes), pooler, version or POOLERS[pooler][0])
+    """What a pooler of the lab should be; pool3 is declared as the others are."""
+    declared = pooler if pooler in GROUPS["poolers"] else "pool1"
+    return pooler_config(lab(**changes), declared, version or POOLERS[pooler][0])
 
 
 def recorded(name: str) -> str:

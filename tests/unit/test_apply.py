@@ -107,7 +107,7 @@ DRIFT: dict[str, tuple[Change, list[str], str]] = {
     "entry's user": (entry("tracksolid_db", force_user="app"), ["tracksolid_db.force_user"], "reload"),
 }  # fmt: skip
 
-poolers = pytest.mark.parametrize("pooler", ["pool1", "pool2"])
+poolers = pytest.mark.parametrize("pooler", ["pool1", "pool2", "pool3"])
 
 
 @poolers
@@ -126,7 +126,7 @@ def test_drift(pooler: str, kind: str):
 
 
 def test_reserve_of_an_entry_under_both_its_names():
-    for pooler, column in (("pool1", "reserve_pool_size"), ("pool2", "reserve_pool")):
+    for pooler, column in (("pool1", "reserve_pool_size"), ("pool2", "reserve_pool"), ("pool3", "reserve_pool_size")):
         found = differences(
             config(pooler), entry("tracksolid_db", **{column: "9"})(pooler_state(pooler)), userlist_matches=True
         )

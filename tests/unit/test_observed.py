@@ -14,7 +14,7 @@ from poolward.observed import PoolerState, ServerState, Unreadable
 from poolward.settings import Version
 from tests.unit.samples import pooler_state, recorded, server_state
 
-POOLER_OUTPUTS = ("pooler-1.18.txt", "pooler-1.24.txt", "pooler-bare.txt")
+POOLER_OUTPUTS = ("pooler-1.18.txt", "pooler-1.24.txt", "pooler-1.26.txt", "pooler-bare.txt")
 PARSERS = [(name, PoolerState.parse) for name in POOLER_OUTPUTS] + [("postgresql-17.txt", ServerState.parse)]
 parsers = pytest.mark.parametrize(("name", "parse"), PARSERS, ids=[name for name, _ in PARSERS])
 

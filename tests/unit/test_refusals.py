@@ -41,6 +41,8 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "word misspelt": (settings(pool_mode="transactoin"), GROUPS),
     "setting misspelt": (settings(default_pol_size=20), GROUPS),
     "setting in the wrong section": (settings(connect_query="SET x = 1"), GROUPS),
+    "settings of poolwards own": (settings(auth_query="SELECT 1", auth_user="me"), GROUPS),
+    "abstract socket": (settings(unix_socket_dir="@pgbouncer"), GROUPS),
     "number with a unit": (settings(query_wait_timeout="15s"), GROUPS),
     "negative number": (settings(max_client_conn=-1), GROUPS),
     "setting newer than the declared version": (settings("1.18.0", max_prepared_statements=100), GROUPS),
@@ -67,6 +69,7 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "group missing": (hosts(), {"databases": ["db1"]}),
     "both groups missing": (hosts(), {}),
     "defaults not loaded": (without_defaults(), GROUPS),
+    "defaults replaced": (hosts(pgbouncer_defaults={"listen_port": 6432, "max_client_conn": 500}), GROUPS),
     "two servers with one auth role": (hosts("db2"), SECOND_SERVER),
     "everything at once": (
         hosts(
