@@ -1,3 +1,5 @@
+import logging
+
 from pyinfra import config
 
 # pyinfra reads this file from the directory it is started in. One failing host stops the whole run:
@@ -5,3 +7,6 @@ from pyinfra import config
 config.FAIL_PERCENT = 0
 config.CONNECT_TIMEOUT = 10
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
+
+# pyinfra says in one line why a host cannot be reached; paramiko prints a traceback behind it.
+logging.getLogger("paramiko").addHandler(logging.NullHandler())

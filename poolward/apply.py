@@ -76,9 +76,11 @@ def running_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
 
 def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
     """The unit: running, enabled, loaded as it is on disk, with open files enough."""
-    if not state.active or state.console is None:
+    if not state.active:
         now = "masked" if state.masked else state.unit["ActiveState"]
-        yield Difference("pgbouncer.service", now if not state.active else "silent on its console", "running", "start")
+        yield Difference("pgbouncer.service", now, "running", "start")
+    elif state.console is None:
+        yield Difference("pgbouncer.service", "silent on its console", "answering", "restart")
     elif state.unit["UnitFileState"] != "enabled":
         yield Difference("pgbouncer.service", state.unit["UnitFileState"] or "not enabled", "enabled", "reload")
     if state.active and state.unit["NeedDaemonReload"] == "yes":

@@ -16,6 +16,8 @@ from pyinfra.api.exceptions import ConnectError
 from poolward.errors import CommandFailed
 from poolward.shell import Command
 
+_SUDO_REFUSES = ("sudo: a password is required", "sudo: no password was provided", "incorrect password attempt")
+
 
 @dataclass(frozen=True)
 class Output:
@@ -32,8 +34,8 @@ class Output:
 def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     """Run a command as the host's own data says (`_sudo`, `_sudo_password`, …) and return what it printed.
 
-    Connects first where `--limit` left the host out. Raises CommandFailed when the connection fails or breaks, or
-    when the command outlives its own bound; a command that merely exits non-zero is returned, not raised.
+    Connects first where `--limit` left the host out. Raises CommandFailed when the connection fails or breaks, when
+    sudo refuses, or when the command outlives its own bound. A command that merely exits non-zero is returned.
     """
     connect(host)
     arguments, _ = pop_global_arguments(host.state, host, {})
@@ -48,11 +50,28 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
             **(connector_arguments | {"_stdin": stdin}),
         )
     except (TimeoutError, OSError, SSHException, EOFError) as error:
-        raise CommandFailed(
-            f"{host.name}: the connection broke while it was asked to {command.purpose} ({type(error).__name__}).",
-            "Nothing is known of how it ended there. Check that the host is reachable, then run again.",
-        ) from error
+        raise _broken(host, command, type(error).__name__) from error
+    if not succeeded and _is_gone(host):
+        raise _broken(host, command, "closed by the other side")
+    if not succeeded and any(reason in output.stderr for reason in _SUDO_REFUSES):
+        raise CommandFailed(f"{host.name}: sudo refuses the password.", "Give the host's own in its `_sudo_password`.")
     return Output(output.stdout, output.stderr, succeeded)
+
+
+def _broken(host: Host, command: Command, how: str) -> CommandFailed:
+    return CommandFailed(
+        f"{host.name}: the connection broke while it was asked to {command.purpose} ({how}).",
+        "Nothing is known of how it ended there. Check that the host is reachable, then run again.",
+    )
+
+
+def _is_gone(host: Host) -> bool:
+    """Whether an SSH connection has ended: pyinfra reports a command that was cut off by that as one that failed."""
+    client = getattr(host.connector, "client", None)
+    if client is None:
+        return False
+    transport = client.get_transport()
+    return transport is None or not transport.is_active()
 
 
 def must(host: Host, command: Command, *, stdin: str | None = None) -> str:

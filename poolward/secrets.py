@@ -5,8 +5,9 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
-from pyinfra.api import Host, Inventory
+from pyinfra.api import Host, Inventory, State
 
 from poolward import auth, remote, scram, shell
 from poolward.errors import PoolwardError
@@ -14,6 +15,7 @@ from poolward.fleet import PROBE_ROLE, Server
 from poolward.observed import sections
 
 _COMMAND_TIMEOUT = 30
+_kept: WeakKeyDictionary[State, dict[str, Secrets]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -59,12 +61,22 @@ def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
     return Secrets(own[server.auth_role], own[PROBE_ROLE], verifiers[server.auth_role], verifiers[PROBE_ROLE])
 
 
+def keep(host: Host, server: Server, own: Secrets) -> None:
+    """Keep, for the rest of this run, the secrets a server was seen to agree with: its poolers need not ask again."""
+    if host.state.is_executing:
+        _kept.setdefault(host.state, {})[server.name] = own
+
+
 def of_servers(inventory: Inventory, servers: Iterable[Server]) -> tuple[dict[str, str], dict[str, str]]:
-    """The auth and the probe secrets by server name, read on each server's own host; raises when one is missing."""
+    """The auth and the probe secrets by server name: kept in this run, else read on each server's own host.
+
+    Raises PoolwardError when one is missing.
+    """
     auth_secrets: dict[str, str] = {}
     probe_secrets: dict[str, str] = {}
     for server in servers:
-        own = read(inventory.get_host(server.name), server)
+        kept = _kept.get(inventory.state, {}).get(server.name)
+        own = kept or read(inventory.get_host(server.name), server)
         if own.auth is None or own.probe is None:
             raise PoolwardError(f"The pooler's own secrets are missing on {server.name}.", "Run the whole deploy.")
         auth_secrets[server.name], probe_secrets[server.name] = own.auth, own.probe

@@ -85,7 +85,8 @@ def together(jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
         try:
             results[name] = jobs[name]()
         except PoolwardError as error:
-            problems.append(Problem(name, error.message, error.hint))
+            host = name.rsplit(" ", 1)[-1]
+            problems.append(Problem(name, error.message.removeprefix(f"{host}: "), error.hint))
 
     Pool(20).map(one, jobs)
     if problems:

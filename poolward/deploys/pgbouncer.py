@@ -19,8 +19,7 @@ def pgbouncer() -> None:
     mine = host.name in plan.seen.poolers and inventory.in_limit(state, host.name)
 
     if mine:
-        pooler.package(host, plan.fleet.poolers[host.name].package_version, name="Package installed and held")
-        pooler.version_fits(host, plan.fleet, name="Settings fit the installed version")
+        pooler.package(host, plan.fleet, name="Package installed, held, and fit for the settings")
     stage.complete(name="Every pooler has its package")
 
     for name, acting in plan.acting_hosts.items():
@@ -37,11 +36,11 @@ def pgbouncer() -> None:
 
 def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
     server, target = plan.fleet.servers[name], inventory.host(state, name)
-    database.own_secrets(target, server, name=f"{name}: the pooler's own secrets exist")
-    if server.manage_hba:
-        wanted = advice.databases_by_pooler(plan.fleet, server)
-        database.host_based_access(
-            target, server, wanted, plan.seen.addresses, name=f"{name}: pg_hba.conf has the poolers"
-        )
-    lookups = auth.databases_with_lookup(plan.fleet, server, plan.seen.versions())
-    database.auth_setup(target, server, lookups, name=f"{name}: auth_setup.sql in {', '.join(lookups)}")
+    database.poolers_side(
+        target,
+        server,
+        auth.databases_with_lookup(plan.fleet, server, plan.seen.versions()),
+        advice.databases_by_pooler(plan.fleet, server),
+        plan.seen.addresses,
+        name=f"{name} knows its poolers",
+    )

@@ -151,7 +151,9 @@ def _announce(seen: Survey) -> set[str]:
                 f"{name}: the package changes from {state.package_version} to {wanted}: "
                 "a restart, which cuts every client of this pooler once"
             )
-        if state.version is None or state.console is None:
+        # Without psql on the host its console was not asked yet.
+        silent = state.console is None and state.active and state.packages["postgresql-client"][1] == "installed"
+        if state.version is None or (state.console is None and not silent):
             pending.add(name)
         else:
             config = pooler_config(seen.fleet, name, state.version)

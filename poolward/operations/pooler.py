@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from functools import partial
 
 from pyinfra.api import Host
 
@@ -16,20 +17,22 @@ from poolward.operations._step import Change, say, step
 
 
 @step
-def package(target: Host, package_version: str | None) -> Generator[Change, None, None]:
-    """PgBouncer, psql and ss are installed without the service being started, and PgBouncer is held."""
-    state = observe.pooler(target)
+def package(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
+    """PgBouncer, psql and ss are installed without the service being started, PgBouncer is held, and the settings fit.
+
+    Nothing of the configuration is written before the version that was really installed has been asked about them.
+    """
+    state, wanted = observe.pooler(target), fleet.poolers[target.name].package_version
     complete = all(status == "installed" for _, status, _ in state.packages.values())
-    wanted = package_version in (None, state.package_version)
-    if complete and state.held and wanted:
-        return
+    if not (complete and state.held and wanted in (None, state.package_version)):
+        yield partial(_install, target, wanted)
+        state = observe.pooler(target)
+    fitting(target, fleet, state)
 
-    def install() -> None:
-        command = shell.script("install", "install PgBouncer", 600, version=package_version or "")
-        remote.must(target, command)
-        say(f"PgBouncer {observe.pooler(target).package_version}, held: an upgrade would restart it unasked")
 
-    yield install
+def _install(target: Host, version: str | None) -> None:
+    remote.must(target, shell.script("install", "install PgBouncer", 600, version=version or ""))
+    say("installed with the service masked, and held: an upgrade would restart it unasked")
 
 
 @step
@@ -39,7 +42,8 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     A change is tried on the host's own binary first, switched in one step that takes itself back, proved, and taken
     back if the proof fails.
     """
-    config, state = fitting(target, fleet)
+    state = observe.pooler(target)
+    config = fitting(target, fleet, state)
     auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
     userlist = config.userlist(auth_secrets)
     differences = [
@@ -72,19 +76,11 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     yield change
 
 
-def fitting(target: Host, fleet: Fleet) -> tuple[PoolerConfig, PoolerState]:
-    """What the host should be for the version that is installed on it, and what it is."""
-    state = observe.pooler(target)
+def fitting(target: Host, fleet: Fleet, state: PoolerState) -> PoolerConfig:
+    """What the host should be for the version installed on it; raises Refused where the settings do not fit that."""
     if state.version is None:
         raise PoolwardError(f"PgBouncer is not installed on {target.name}.", "Run the whole deploy, not a part of it.")
-    return pooler_config(fleet, target.name, state.version), state
-
-
-@step
-def version_fits(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
-    """The settings fit the version that was really installed; nothing of the configuration is written before this."""
-    fitting(target, fleet)
-    yield from ()
+    return pooler_config(fleet, target.name, state.version)
 
 
 def prove(target: Host, config: PoolerConfig, userlist: str, probe_secrets: Mapping[str, str]) -> None:

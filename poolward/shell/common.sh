@@ -25,6 +25,21 @@ show_all() {
         -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS'
 }
 
+# The last proved files, each in one step. What was laid down beside them goes first, and a link needs no room: a disk
+# that is full is a reason to come here.
+put_files_back() {
+    rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf"
+    for file in "$ini" "$userlist" "$drop_in"; do
+        rm -f "$file.part"
+        if [ -f "$file.previous" ]; then
+            ln "$file.previous" "$file.part" && mv -f "$file.part" "$file"
+        else
+            rm -f "$file"
+        fi
+    done
+    systemctl daemon-reload
+}
+
 # As it was before the first deploy: nothing runs, and nothing starts by itself.
 put_to_rest() {
     systemctl stop pgbouncer.service

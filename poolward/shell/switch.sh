@@ -24,10 +24,7 @@ restore() {
     reason=$1
     trap '' INT TERM HUP
     set +e
-    for file in "$ini" "$userlist" "$drop_in"; do
-        if [ -f "$file.previous" ]; then cp -p "$file.previous" "$file.part" && mv -f "$file.part" "$file"; else rm -f "$file"; fi
-    done
-    systemctl daemon-reload
+    put_files_back
     if [ "$was_active" = active ] && [ "$(cat "$unproved")" != start ]; then
         take "$action" && wait_for_console || { systemctl restart pgbouncer.service; wait_for_console; } ||
             reason="$reason; and the previous configuration did not come back either: journalctl -u pgbouncer"
@@ -47,8 +44,8 @@ wait_for_console() {
 }
 
 differing() {
-    console ${where% *} ${where##* } -At -F "$tab" -c 'SHOW CONFIG' | cut -f1,2 >"$staging/running"
-    printf '%s\n' "$expected" | grep -Fxvf "$staging/running" || :
+    running=$(console ${where% *} ${where##* } -At -F "$tab" -c 'SHOW CONFIG' | cut -f1,2)
+    printf '%s\n' "$expected" | grep -Fxv -e "$running" || :
 }
 
 # What is there now is kept as the previous configuration, unless a run that was cut off left it there without a proof:
@@ -58,7 +55,7 @@ if [ ! -f "$unproved" ]; then
         rm -f "$file.previous"
         [ ! -f "$file" ] || cp -p "$file" "$file.previous"
     done
-    printf '%s\n' "$action" >"$unproved"
+    printf '%s\n' "$action" | tee "$unproved" >/dev/null || { rm -rf "$staging"; exit 1; }
 fi
 mkdir -p "${drop_in%/*}"
 chmod 0755 "${drop_in%/*}"
@@ -85,4 +82,4 @@ while wrong=$(differing) && [ -n "$wrong" ]; do
     sleep 0.1
 done
 trap - EXIT
-rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf" "$staging/running"
+rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf"

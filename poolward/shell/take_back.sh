@@ -1,16 +1,8 @@
 # The switch went well but the proof that followed did not: put the last proved files back.
-for file in "$ini" "$userlist" "$drop_in"; do
-    if [ -f "$file.previous" ]; then
-        cp -p "$file.previous" "$file.part"
-        mv -f "$file.part" "$file"
-    else
-        rm -f "$file"
-    fi
-done
-systemctl daemon-reload
+put_files_back
 case $(cat "$unproved") in
 start) put_to_rest ;;
-reload) systemctl reload pgbouncer.service ;;
+reload) systemctl reload-or-restart pgbouncer.service ;; # it may have died meanwhile
 *) systemctl restart pgbouncer.service ;;
 esac
 rm -rf "$staging"

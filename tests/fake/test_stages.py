@@ -31,8 +31,8 @@ def test_groups_interleave_but_for_the_line_between_two_stages(deploy, monkeypat
 
 def test_stages_are_divided_on_every_host(first):
     names = [name.removeprefix("PgBouncer | ") for name in first.operations]
-    assert names.index("Every pooler has its package") == 2
-    assert names.index("Every database knows its poolers") == 5
+    assert names.index("Every pooler has its package") == 1
+    assert names.index("Every database knows its poolers") == 3
     assert names[-1] == "Every pooler is proved"
 
 

@@ -146,13 +146,13 @@ def login(lab: Lab) -> None:
         assert connection.execute("SELECT count(*) FROM accounts").fetchone() == (100,)
 
 
-def test_killed_in_a_first_deploy(lab: Lab, record_property: Callable[[str, object], None]):
+def test_killed_in_a_first_deploy(lab: Lab):
     purge_pooler(lab, "pool1")
     purge_database(lab)
     nothing = look(lab)
     assert "processes 0, listening 0" in nothing.running
     counts = commands_of(lambda: ordinary(None))
-    record_property("commands of a first deploy", counts)
+    print("commands of a first deploy:", counts)
     wanted = look(lab)
     assert wanted.leftovers == []
     repaired(lab, None, wanted)
@@ -178,17 +178,17 @@ def test_killed_in_a_first_deploy(lab: Lab, record_property: Callable[[str, obje
                 here = wanted
                 sound.add(found)
                 repairs += 1
-    record_property("states repaired", repairs)
+    print("states repaired:", repairs)
     assert repairs >= 5  # package, secrets, pg_hba.conf, roles, staged files, an unproved switch
 
 
-def test_killed_in_a_changing_deploy(lab: Lab, record_property: Callable[[str, object], None]):
+def test_killed_in_a_changing_deploy(lab: Lab):
     """From the declared settings to others and back again: reloadable ones, and one that needs a restart."""
     others = settings_with(tcp_keepidle=55, default_pool_size=15, query_wait_timeout=12, listen_backlog=2048)
     ordinary(others)
     clean = {"others": look(lab)}
     counts = commands_of(lambda: ordinary(None))
-    record_property("commands of a changing deploy", counts)
+    print("commands of a changing deploy:", counts)
     clean["declared"] = look(lab)
     assert clean["others"].running != clean["declared"].running
     assert not clean["others"].leftovers
@@ -208,7 +208,7 @@ def test_killed_in_a_changing_deploy(lab: Lab, record_property: Callable[[str, o
                 repaired(lab, data, clean[target])
                 now = target
                 repairs += 1
-    record_property("states repaired", repairs)
+    print("states repaired:", repairs)
     assert repairs >= 4  # three staged files, an unproved switch
 
 
@@ -237,11 +237,9 @@ def switching() -> list[int | None]:
     return [record.status for record in recorder.records("pool1") if "was_active=" in record.command]
 
 
-def test_a_run_with_nothing_to_do_takes_few_commands(
-    record_property: Callable[[str, object], None],
-):
+def test_a_run_with_nothing_to_do_takes_few_commands():
     deployed()
     counts = commands_of(lambda: deployed())
-    record_property("commands of a run with nothing to do", counts)
+    print("commands of a run with nothing to do:", counts)
     assert 0 < max(counts.values()) <= AIM
     assert counts["app1"] == counts["app2"] == 0
