@@ -32,7 +32,7 @@ def host_based_access(
 ) -> Generator[Change, None, None]:
     """pg_hba.conf has the poolers' lines; `databases` and `addresses` by pooler name."""
     state = observe.server(target, server, ())
-    block = hba.lines(databases, addresses) + hba.kept_for_others(state.hba_block, databases)
+    block = hba.block_of(databases, addresses, state.hba_block)
     if state.hba_block == block and state.hba_loaded:
         return
 
