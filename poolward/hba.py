@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from poolward.observed import HbaRule
 
 BEGIN, END = "# BEGIN poolward", "# END poolward"
+_MARK = "  # "  # what stands between a line and the name of its pooler
 _NOTE = "# Lines between these two marks are written by Poolward (pgbouncer_manage_hba)."
 
 
@@ -18,7 +19,7 @@ def lines(databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) 
         _NOTE,
         *(
             f"host {','.join(_quoted(name) for name in sorted(databases[pooler]))} all "
-            f"{_network(addresses[pooler])} scram-sha-256  # {pooler}"
+            f"{_network(addresses[pooler])} scram-sha-256{_MARK}{pooler}"
             for pooler in sorted(databases)
             if pooler in addresses
         ),
@@ -40,10 +41,21 @@ def with_block(text: str, block: Sequence[str]) -> str:
     return f"{text.rstrip(chr(10))}\n{ours}\n"
 
 
-def kept_for_others(block: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
-    """Lines of today's block that belong to poolers this run knows nothing of."""
-    names = set(known)
-    return tuple(line for line in block if "  # " in line and line.rsplit("  # ", 1)[1] not in names)
+def block_of(
+    databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str], today: Sequence[str]
+) -> tuple[str, ...]:
+    """Our whole block: these poolers' lines, and today's line of every pooler that this run cannot speak for.
+
+    That is one it knows nothing of, or one outside of the run whose address the inventory does not tell.
+    """
+    note, *written = lines(databases, addresses)
+    spoken_for = databases.keys() & addresses.keys()
+    kept = [line for line in today if _MARK in line and _pooler_of(line) not in spoken_for]
+    return (note, *sorted((*written, *kept), key=_pooler_of))
+
+
+def _pooler_of(line: str) -> str:
+    return line.rsplit(_MARK, 1)[-1]
 
 
 def first_match(rules: Iterable[HbaRule], database: str, user: str, address: str, *, tls: bool) -> HbaRule | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from gevent.lock import BoundedSemaphore
 from pyinfra.api import Host
 
 from poolward import remote, shell
@@ -12,6 +13,10 @@ from poolward.desired import PoolerConfig
 from poolward.fleet import PROBE_ROLE
 from poolward.observed import sections
 from poolward.shell.psql import service_file
+
+# One pooler proves its logins at a time: the role's CONNECTION LIMIT is 3, a session that ends overlaps with the next
+# one, and health checks log in as well. Twenty poolers at once would fail each other's proofs.
+_proving = BoundedSemaphore(1)
 
 
 def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str, str]) -> str | None:
@@ -22,7 +27,8 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     command = shell.script(
         "login", "log in through the pooler", bound, services=services, role=PROBE_ROLE, patience=patience
     )
-    answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
+    with _proving:
+        answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())
     failed = {
         str(keys["dbname"]): "".join(answers.get(name, ["no answer"])).removeprefix("failed ")
         for name, keys in services.items()

@@ -36,7 +36,7 @@ def poolers_side(
 
     state = observe.server(target, server, lookups)
     if server.manage_hba:
-        block = hba.lines(databases, addresses) + hba.kept_for_others(state.hba_block, databases)
+        block = hba.block_of(databases, addresses, state.hba_block)
         if state.hba_block != block or not state.hba_loaded:
             yield partial(_write_hba, target, server, block)
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolward import hba
-from poolward.hba import BEGIN, END, first_match, kept_for_others, lines, missing, rules_by_address, with_block
+from poolward.hba import BEGIN, END, block_of, first_match, lines, missing, rules_by_address, with_block
 from poolward.observed import HbaRule
 
 POOLER = "192.0.2.21"
@@ -85,9 +85,18 @@ def test_pooler_without_an_address_gets_no_line():
     assert len(lines({"pool1": ["shop"]}, {})) == 1
 
 
-def test_lines_of_poolers_this_run_knows_nothing_of_stay():
-    block = lines({"pool1": ["a"], "old": ["b"]}, {"pool1": POOLER, "old": "192.0.2.9"})
-    assert kept_for_others(block, ["pool1"]) == ('host "b" all 192.0.2.9/32 scram-sha-256  # old',)
+def test_the_block_keeps_lines_of_poolers_the_run_cannot_speak_for():
+    today = (
+        "# a note",
+        'host "gone" all 192.0.2.1/32 scram-sha-256  # pool1',
+        'host "b" all 192.0.2.2/32 scram-sha-256  # pool2',
+        'host "b" all 192.0.2.9/32 scram-sha-256  # old',
+    )
+    # pool2 is outside of the run, and the inventory has no address of it
+    block = block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool1": "192.0.2.1"}, today)
+    assert block[1:] == (today[3], 'host "a" all 192.0.2.1/32 scram-sha-256  # pool1', today[2])
+    # whoever comes next finds nothing to change
+    assert block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool2": "192.0.2.2"}, block) == block
 
 
 def test_rules_by_single_address_are_told_apart_from_networks_and_loopback():
