@@ -102,8 +102,9 @@ def _database_differences(server: Server, database: DatabaseState) -> Iterable[s
     if database.other_rights:
         yield f"{server.auth_role} has more rights than it needs: {', '.join(database.other_rights)}"
     if database.schema_owner_superuser is None:
-        yield "schema pgbouncer is missing"
-    elif not database.schema_owner_superuser:
+        yield "schema pgbouncer is missing, and the function pgbouncer.user_lookup(text) in it"
+        return
+    if not database.schema_owner_superuser:
         yield "schema pgbouncer belongs to a role that is not a superuser"
     mine = [grant for grant in database.schema_grantees if grant.split("=")[0] in (server.auth_role, "PUBLIC")]
     if mine != [f"{server.auth_role}=USAGE"]:

@@ -18,6 +18,8 @@ from poolward.desired import pooler_config
 from poolward.errors import PoolwardError
 from poolward.survey import Survey
 
+_UNNOTICED = "no client notices"
+
 
 @dataclass(frozen=True)
 class Change:
@@ -87,21 +89,21 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
     server, found = seen.fleet.servers[name], seen.servers[name]
     lookups = auth.databases_with_lookup(seen.fleet, server, seen.versions())
     changes = [
-        Change(name, difference, "", "as declared", "no client notices")
+        Change(name, "roles and lookup function", difference, "as declared", _UNNOTICED)
         for difference in auth.differences(server, found, lookups)
     ]
     own = secrets.read(inventory.host(state, name), server)
     if not own.complete:
-        changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", "no client notices"))
+        changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", _UNNOTICED))
     elif not (own.auth_matches and own.probe_matches):
-        changes.append(Change(name, "the stored passwords", "others", "the poolers' own", "no client notices"))
+        changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
     if server.manage_hba:
         wanted = advice.databases_by_pooler(seen.fleet, server)
-        block = hba.lines(wanted, seen.addresses) + hba.kept_for_others(found.hba_block, wanted)
+        block = hba.block_of(wanted, seen.addresses, found.hba_block)
         changes += [
-            Change(name, "pg_hba.conf", "", line, "a reload of PostgreSQL; sessions stay")
+            Change(name, "pg_hba.conf", "lacks a line", line, "a reload of PostgreSQL; sessions stay")
             for line in block
-            if line not in found.hba_block
+            if line not in found.hba_block and not line.startswith("#")
         ]
     return changes
 
@@ -128,7 +130,8 @@ def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
     except PoolwardError:
         matches = False  # a secret is still to be made, and the file with it
     differences = [*apply.unfinished(found), *apply.differences(config, found, userlist_matches=matches)]
-    return changes + [
-        Change(name, difference.what, difference.is_now, difference.should_be, difference.effect)
-        for difference in differences
-    ]
+    starts = apply.action_for(differences) == "start"
+    for difference in differences:
+        takes = apply.EFFECT["start"] if starts else difference.effect
+        changes.append(Change(name, difference.what, difference.is_now, difference.should_be, takes))
+    return changes

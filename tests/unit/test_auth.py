@@ -97,7 +97,7 @@ def test_fresh_server_is_told_in_full():
     bare = database(schema_owner_superuser=None, schema_grantees=(), function=None, connect=None)
     state = no_role(AUTH)(no_role(PROBE)(bare(server_state())))
     found = auth.differences(lab().servers["db1"], state, ["tracksolid_db"])
-    assert len(found) == 5
+    assert len(found) == 3
 
 
 def test_database_that_is_not_there_is_no_difference_but_an_error():
