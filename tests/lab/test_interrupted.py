@@ -48,7 +48,8 @@ if [ "$listening" != 0 ]; then
         runuser -u postgres -- psql -XqAt -h /var/run/postgresql -p 6432 -U pgbouncer -d pgbouncer -c "SHOW $what" |
             { if [ $what = CONFIG ]; then cat; else cut -d'|' -f1-9; fi; }
     done
-    for file in /etc/pgbouncer/pgbouncer.ini /etc/pgbouncer/userlist.txt /etc/systemd/system/pgbouncer.service.d/*.conf; do
+    cd /etc
+    for file in pgbouncer/pgbouncer.ini pgbouncer/userlist.txt systemd/system/pgbouncer.service.d/*.conf; do
         echo "-- $file"
         mask <"$file"
     done
