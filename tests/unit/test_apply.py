@@ -72,7 +72,7 @@ def drop_in(old: str, new: str) -> Change:
 DRIFT: dict[str, tuple[Change, list[str], str]] = {
     "stopped": (down("disabled"), ["pgbouncer.service"], "start"),
     "masked": (down("masked"), ["pgbouncer.service"], "start"),
-    "silent": (lambda state: replace(state, console=None), ["pgbouncer.service"], "start"),
+    "silent": (lambda state: replace(state, console=None), ["pgbouncer.service"], "restart"),
     "disabled at boot": (unit(UnitFileState="disabled"), ["pgbouncer.service"], "reload"),
     "unit changed on disk": (unit(NeedDaemonReload="yes"), ["the unit"], "restart"),
     "too few open files": (
