@@ -17,6 +17,10 @@ venv: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@echo "==> Python packages into $(VENV)/ (versions in constraints.txt)"
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Poolward needs Python 3.11 or newer; python3 here is $$(python3 -V)."; exit 1; }
+	@python3 -c 'import ensurepip' 2>/dev/null || if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		echo "==> python3-venv from Debian's packages"; \
+		apt-get update -q >/dev/null && apt-get install -y -q --no-install-recommends python3-venv >/dev/null; \
+	else echo "Python here cannot make a virtual environment: install python3-venv."; exit 1; fi
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
 	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@

@@ -63,6 +63,8 @@ chmod 0755 "${drop_in%/*}"
 trap 'restore "interrupted"' INT TERM HUP
 trap '[ $? = 0 ] || restore "a step of the switch failed"' EXIT
 since=$(date '+%Y-%m-%d %H:%M:%S')
+same_secret=
+if cmp -s "$staging/userlist.txt" "$userlist"; then same_secret=yes; fi
 put "$staging/userlist.txt" "$userlist" 0640 "root:$service_user"
 put "$staging/pgbouncer.ini" "$ini" 0640 "root:$service_user"
 put "$staging/poolward.conf" "$drop_in" 0644 root:root
@@ -75,6 +77,10 @@ if [ "$action" = reload ]; then
 fi
 take "$action" || { trap - EXIT; restore "$(journalctl -u pgbouncer --since "$since" -o cat -n 5 | tail -n 5)"; }
 wait_for_console || { trap - EXIT; restore "PgBouncer did not answer on its console: $(journalctl -u pgbouncer --since "$since" -o cat -n 3)"; }
+
+# Connections opened with the old secret would go on, and hide from the proof that the new one does not serve. Each is
+# replaced when its client lets go of it; no client is cut.
+[ -n "$same_secret" ] || console ${where% *} ${where##* } -c RECONNECT >/dev/null
 
 deadline=$(($(date +%s) + 5))
 while wrong=$(differing) && [ -n "$wrong" ]; do

@@ -24,10 +24,8 @@ def lab() -> Lab:
 
 
 @pytest.fixture(scope="module")
-def as_declared() -> Iterator[None]:
-    """The lab deployed as its inventory says, before a module's tests and after them."""
-    deployed()
-    yield
+def as_declared() -> None:
+    """The lab deployed as its inventory says before a module's tests; whatever a test changes, it puts back itself."""
     deployed()
 
 

@@ -88,7 +88,6 @@ def test_a_reloadable_setting_is_a_reload_that_no_client_notices(lab: Lab):
         assert running_config(lab, pooler)["query_wait_timeout"] == "17"
 
 
-@pytest.mark.usefixtures("put_back")
 def test_another_port_is_a_restart_said_before_and_back(lab: Lab):
     first = main_pid(lab, "pool1")
     there = pyinfra("--limit", "pool1", data=settings_with(listen_port=6433))

@@ -48,7 +48,8 @@ if [ "$listening" != 0 ]; then
         runuser -u postgres -- psql -XqAt -h /var/run/postgresql -p 6432 -U pgbouncer -d pgbouncer -c "SHOW $what" |
             { if [ $what = CONFIG ]; then cat; else cut -d'|' -f1-9; fi; }
     done
-    for file in /etc/pgbouncer/pgbouncer.ini /etc/pgbouncer/userlist.txt /etc/systemd/system/pgbouncer.service.d/*; do
+    cd /etc
+    for file in pgbouncer/pgbouncer.ini pgbouncer/userlist.txt systemd/system/pgbouncer.service.d/*.conf; do
         echo "-- $file"
         mask <"$file"
     done
@@ -146,6 +147,7 @@ def login(lab: Lab) -> None:
         assert connection.execute("SELECT count(*) FROM accounts").fetchone() == (100,)
 
 
+@pytest.mark.timeout(1200)
 def test_killed_in_a_first_deploy(lab: Lab):
     purge_pooler(lab, "pool1")
     purge_database(lab)
@@ -182,6 +184,7 @@ def test_killed_in_a_first_deploy(lab: Lab):
     assert repairs >= 5  # package, secrets, pg_hba.conf, roles, staged files, an unproved switch
 
 
+@pytest.mark.timeout(1200)
 def test_killed_in_a_changing_deploy(lab: Lab):
     """From the declared settings to others and back again: reloadable ones, and one that needs a restart."""
     others = settings_with(tcp_keepidle=55, default_pool_size=15, query_wait_timeout=12, listen_backlog=2048)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.topology import Lab
-from tests.lab.support import client, console, deployed, psql, pyinfra
+from tests.lab.support import client, deployed, psql, pyinfra
 
 pytestmark = pytest.mark.usefixtures("as_declared")
 
@@ -24,12 +24,16 @@ def by_command(directory: Path, secret: str) -> dict[str, object]:
 
 @pytest.mark.usefixtures("put_back")
 def test_a_secret_from_a_command_works_whatever_is_in_it(lab: Lab, tmp_path: Path):
+    client(lab, "pool1").close()
+    client(lab, "pool2").close()
+    began = psql(lab, "SELECT clock_timestamp()")
     run = deployed(by_command(tmp_path, AWKWARD + "\n"))
     assert "the password of pgbouncer_auth is not the one the poolers have" in run.text
     assert "c4n4ry" not in run.text
+    # No connection that was open before hides whether the new secret serves.
+    older = f"SELECT count(*) FROM pg_stat_activity WHERE usename = 'pgbouncer_auth' AND backend_start < '{began}'"
+    assert psql(lab, older) == "0"
     for pooler in ("pool1", "pool2"):
-        # The next login needs a connection made with the new secret, not one that was open before.
-        console(lab, pooler, "RECONNECT")
         client(lab, pooler).close()
     assert deployed(by_command(tmp_path, AWKWARD + "\n")).totals["success"] == 0
 
