@@ -1,5 +1,5 @@
 -- One sample of who needs a connection right now: sessions in a transaction, by database and role; one JSON line.
-SELECT coalesce(json_agg(s), '[]') FROM (
+SELECT coalesce(jsonb_agg(s), '[]') FROM (
     SELECT datname AS database, usename AS role,
            count(*) FILTER (WHERE state = 'active') AS active,
            count(*) FILTER (WHERE state LIKE 'idle in transaction%') AS idle_in_transaction,
