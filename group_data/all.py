@@ -59,6 +59,10 @@ pgbouncer_allow_overcommit = False
 # else what apt offers.
 pgbouncer_version = None
 
+# Refuse to deploy on anything older, like "1.26.1", the first with fixes for all vulnerabilities known in October 2026.
+# None: known vulnerabilities of the installed package are named, and nothing is refused.
+pgbouncer_minimum_version = None
+
 # A command on your own machine that prints the secret, e.g. ["vault", "kv", "get", "-field=password", "kv/pgbouncer"].
 # None: a secret is made once on the database host and stays there, readable by root alone.
 pgbouncer_auth_secret_command = None

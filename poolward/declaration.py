@@ -136,12 +136,8 @@ def _shared_auth_roles(servers: Mapping[str, Server]) -> Iterable[Problem]:
 def _pooler(
     name: str, data: Mapping[str, Any], knobs: Knobs, servers: Mapping[str, Server], problems: list[Problem]
 ) -> Pooler:
-    version: Version | None = None
-    if knobs.version:
-        try:
-            version = Version.parse(knobs.version)
-        except PoolwardError as error:
-            problems.append(Problem(name, f"pgbouncer_version: {error.message}", error.hint))
+    version = _version(name, "pgbouncer_version", knobs.version, problems)
+    minimum = _version(name, "pgbouncer_minimum_version", knobs.minimum_version, problems)
     for key, value in {**knobs.defaults, **knobs.settings}.items():
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
@@ -157,6 +153,7 @@ def _pooler(
         name=name,
         address=_own_address(data),
         declared_version=version,
+        minimum_version=minimum,
         package_version=knobs.version if knobs.version and "-" in knobs.version else None,
         defaults=dict(knobs.defaults),
         settings=dict(knobs.settings),
@@ -172,6 +169,16 @@ def _own_settings_problems(pooler: str, knobs: Knobs) -> Iterable[Problem]:
             yield Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
     if str(knobs.settings.get("unix_socket_dir", "")).startswith("@"):
         yield Problem(where, "unix_socket_dir is an abstract socket, which Poolward cannot ask", "name a directory")
+
+
+def _version(host: str, knob: str, written: str | None, problems: list[Problem]) -> Version | None:
+    if not written:
+        return None
+    try:
+        return Version.parse(written)
+    except PoolwardError as error:
+        problems.append(Problem(host, f"{knob}: {error.message}", error.hint))
+        return None
 
 
 def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Version | None) -> Iterable[Problem]:

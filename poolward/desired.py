@@ -125,6 +125,14 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
 
 def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
     problems: list[Problem] = []
+    if pooler.minimum_version and version < pooler.minimum_version:
+        problems.append(
+            Problem(
+                pooler.name,
+                f"PgBouncer {version} is older than pgbouncer_minimum_version = {pooler.minimum_version}",
+                "install a newer package (pgbouncer_version), or lower the minimum",
+            )
+        )
     for key, value in pooler.settings.items():
         problems += settings.check("pgbouncer", key, value, version, f"{pooler.name}: pgbouncer_settings")
     for entry in pooler.entries:

@@ -56,6 +56,8 @@ class Pooler:
     address: str | None
     declared_version: Version | None
     package_version: str | None
+    minimum_version: Version | None
+    """What the operator refuses to go below."""
     defaults: Mapping[str, Value]
     settings: Mapping[str, Value]
     entries: tuple[Entry, ...]

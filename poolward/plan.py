@@ -11,7 +11,7 @@ from poolward import inventory, survey  # isort: skip - inventory loads pyinfra,
 from pyinfra.api import State
 from rich.console import Console
 
-from poolward import advice, apply, auth, budget, hba, proof, secrets, tables
+from poolward import advice, apply, auth, budget, hba, proof, secrets, tables, vulnerabilities
 from poolward.apply import Action
 from poolward.budget import Bill
 from poolward.desired import pooler_config
@@ -51,7 +51,7 @@ class Planned:
         for name, bill in self.bills.items():
             direct = budget.direct_now(self.seen.fleet, self.seen.servers[name], self.seen.addresses)
             console.print(tables.bill(bill, direct), "")
-            for note in bill.notes:
+            for note in (*bill.notes, *self._vulnerable()):
                 console.print(f"  · {note}", highlight=False)
             if not bill.fits:
                 console.print(f"[bold red]A deploy would be refused.[/] {bill.smallest_change}")
@@ -62,6 +62,10 @@ class Planned:
         console.print(tables.changes(self.changes), "")
         count = f"{len(self.changes)} changes" if len(self.changes) > 1 else "One change"
         console.print(f"[bold]{count} pending.[/] The deploy: pyinfra -y INVENTORY deploy/pgbouncer.py")
+
+    def _vulnerable(self) -> list[str]:
+        packages = {state.package_version for state in self.seen.poolers.values() if state.package_version}
+        return [sentence for package in sorted(packages) if (sentence := vulnerabilities.sentence(package))]
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from poolward import advice, apply, auth, hba
+from poolward import advice, apply, auth, hba, vulnerabilities
 from poolward.desired import PoolerConfig
 from poolward.fleet import Fleet, Server
 from poolward.observed import PoolerState, ServerState
@@ -87,7 +87,8 @@ def _package_note(state: PoolerState) -> str:
     note = f"PgBouncer {state.package_version or '-'}"
     if state.candidate and state.package_version and state.candidate != state.package_version:
         note += f"; apt offers {state.candidate}: read its changelog, set pgbouncer_version to it and deploy"
-    return note
+    known = vulnerabilities.sentence(state.package_version) if state.package_version else ""
+    return f"{note}. {known}" if known else note
 
 
 def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:

@@ -144,3 +144,9 @@ def test_users_have_lines_from_the_version_that_can():
     assert parse_ini(config("pool1", TRIXIE, **changes).ini).users == {"grafana_ro": {"max_user_connections": "3"}}
     with pytest.raises(Refused, match="stops asking auth_query"):
         pooler_config(lab(**changes), "pool1", BOOKWORM)
+
+
+def test_package_below_the_operators_minimum_is_refused_with_both_versions():
+    with pytest.raises(Refused, match=r"PgBouncer 1\.18\.0 is older than pgbouncer_minimum_version = 1\.24\.1"):
+        config("pool2", BOOKWORM, pgbouncer_minimum_version="1.24.1")
+    assert config("pool1", TRIXIE, pgbouncer_minimum_version="1.24.1").version == TRIXIE
