@@ -46,6 +46,10 @@ pgbouncer_databases = {}
 # Limits per role ([users]); from PgBouncer 1.23 on.
 pgbouncer_users = {}
 
+# Lines of PgBouncer's own pg_hba.conf (auth_type = hba): who may log in to the pooler, from where and how. They have to
+# let the probe in from the pooler itself. Empty: everybody by password (auth_type = scram-sha-256).
+pgbouncer_hba = []
+
 # Superusers and replication roles never pass through the pooler, but for those named here.
 pgbouncer_allow_superusers = []
 

@@ -95,6 +95,8 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
     """The files: what they hold, and who owns them."""
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
+    if config.hba is not None and state.hba != config.hba:
+        yield Difference("pg_hba.conf of PgBouncer", "differs" if state.hba else "missing", "as declared", "reload")
     if userlist_matches is False:
         yield Difference("userlist.txt", "differs", "holds the auth role's secret", "reload")
     for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (_USERLIST_FILE, ("root", "postgres", "640"))):

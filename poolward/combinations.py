@@ -10,9 +10,12 @@ from poolward.settings import Value
 _VERIFYING = ("verify-ca", "verify-full")
 
 
-def problems(settings: Mapping[str, Value], where: str) -> list[Problem]:
-    """What cannot work in these `[pgbouncer]` settings taken together; Poolward's defaults have to be among them."""
-    return [*_client_tls(settings, where), *_server_tls(settings, where), *_authentication(settings, where)]
+def problems(settings: Mapping[str, Value], where: str, *, own_hba: bool = False) -> list[Problem]:
+    """What cannot work in these `[pgbouncer]` settings taken together; Poolward's defaults have to be among them.
+
+    `own_hba`: pgbouncer_hba is given, which brings auth_type = hba and the file with it.
+    """
+    return [*_client_tls(settings, where), *_server_tls(settings, where), *_authentication(settings, where, own_hba)]
 
 
 def _client_tls(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
@@ -48,8 +51,12 @@ def _server_tls(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
         yield Problem(where, f"{given[0]} is of no use without {missing}", "give both or neither")
 
 
-def _authentication(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:
+def _authentication(settings: Mapping[str, Value], where: str, own_hba: bool) -> Iterable[Problem]:
     kind = _text(settings, "auth_type")
+    if own_hba and _text(settings, "auth_hba_file"):
+        yield Problem(where, "auth_hba_file and pgbouncer_hba are two answers to one question", "keep one of them")
+    if own_hba:
+        return
     if kind == "hba" and not _text(settings, "auth_hba_file"):
         yield Problem(where, "auth_type = hba needs auth_hba_file: nobody could log in", "give its path on the pooler")
     if kind in ("any", "trust"):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import combinations, render, settings
+from poolward import client_hba, combinations, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -31,6 +31,7 @@ class Knobs(BaseModel):
     databases: dict[str, dict[str, Any]] = Field(default_factory=dict)
     users: dict[str, dict[str, Any]] = Field(default_factory=dict)
     allow_superusers: list[str] = Field(default_factory=list)
+    hba: list[str] = Field(default_factory=list)
     manage_hba: bool = False
     allow_overcommit: bool = False
     version: str | None = None
@@ -142,7 +143,11 @@ def _pooler(
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
-    problems += combinations.problems({**knobs.defaults, **knobs.settings}, f"{name}: pgbouncer_settings")
+    problems += combinations.problems(
+        {**knobs.defaults, **knobs.settings}, f"{name}: pgbouncer_settings", own_hba=bool(knobs.hba)
+    )
+    if knobs.hba:
+        problems += client_hba.problems(knobs.hba, version, f"{name}: pgbouncer_hba")
     problems += _own_settings_problems(name, knobs)
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries and not data.get("pgbouncer_databases"):
@@ -158,6 +163,7 @@ def _pooler(
         defaults=dict(knobs.defaults),
         settings=dict(knobs.settings),
         entries=tuple(entry for entry in entries if entry is not None),
+        hba=tuple(knobs.hba),
         users={user: dict(keys) for user, keys in knobs.users.items()},
     )
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from poolward import auth, render, settings, templates
+from poolward import auth, client_hba, render, settings, templates
 from poolward.errors import Problem, Refused
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Value, Version
 
-USERLIST = "/etc/pgbouncer/userlist.txt"
+USERLIST, HBA = "/etc/pgbouncer/userlist.txt", "/etc/pgbouncer/pg_hba.conf"
 
 
 @dataclass(frozen=True)
@@ -45,9 +45,15 @@ class PoolerConfig:
             .split(",")[0]
             .strip()
         )
-        if not first:
+        if not first or self._clients_need_certificates:
             return str(self.settings["unix_socket_dir"])
         return {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(first, first)
+
+    @property
+    def _clients_need_certificates(self) -> bool:
+        """The probe has none, but a Unix socket asks for none."""
+        modes = (self.settings.get("client_tls_sslmode"), self.settings.get("auth_type"))
+        return modes[0] in ("verify-ca", "verify-full") or modes[1] == "cert"
 
     @property
     def open_files_need(self) -> int:
@@ -78,6 +84,11 @@ class PoolerConfig:
             open_files_hard=max(65536, self.open_files),
             writable=writable,
         )
+
+    @property
+    def hba(self) -> str | None:
+        """The text of PgBouncer's own pg_hba.conf, where the operator wrote one."""
+        return client_hba.text(self.pooler.hba) if self.pooler.hba else None
 
     def userlist(self, secrets: Mapping[str, str]) -> str:
         """The text of userlist.txt: what PgBouncer itself logs in with, by server name; no application's user.
@@ -114,6 +125,8 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
     }
     written |= pooler.settings
     written |= {"auth_file": USERLIST, "auth_user": servers[0].auth_role, "auth_query": auth.QUERY}
+    if pooler.hba:
+        written |= {"auth_type": "hba", "auth_hba_file": HBA}
     if own_entry:
         written["auth_dbname"] = servers[0].auth_role
     databases = {entry.name: _database_line(pooler, entry, servers, version) for entry in pooler.entries}
@@ -139,6 +152,8 @@ def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
         for key, value in entry.keys.items():
             where = f'{pooler.name}: pgbouncer_databases["{entry.name}"]'
             problems += settings.check("databases", key, value, version, where)
+    if pooler.hba:
+        problems += client_hba.problems(pooler.hba, version, f"{pooler.name}: pgbouncer_hba")
     for user, keys in pooler.users.items():
         where = f'{pooler.name}: pgbouncer_users["{user}"]'
         if version < USER_LINES_SINCE:

@@ -62,6 +62,8 @@ class Pooler:
     settings: Mapping[str, Value]
     entries: tuple[Entry, ...]
     users: Mapping[str, Mapping[str, Value]]
+    hba: tuple[str, ...] = ()
+    """The lines of PgBouncer's own pg_hba.conf; empty where auth_type alone decides."""
 
     def effective(self, name: str, version: Version | None = None) -> Value:
         """The value a setting will have: the operator's, ours, or PgBouncer's own default for that version."""

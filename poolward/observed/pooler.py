@@ -72,6 +72,7 @@ class PoolerState:
     """Soft and hard limit of the running process; None when none runs."""
     files: Mapping[str, File]
     ini: str | None
+    hba: str | None
     drop_in: str | None
     addresses: Mapping[str, tuple[str | None, str | None]]
     """Per server address what it resolves to here, and the address this host's connections to it come from."""
@@ -129,6 +130,7 @@ class PoolerState:
                     for name, owner, group, mode in (line.rsplit(" ", 3) for line in found["files"])
                 },
                 ini=unindented(found["ini"]),
+                hba=unindented(found["hba"]),
                 drop_in=unindented(found["drop_in"]),
                 addresses={
                     name: (None if resolved == "-" else resolved, None if source == "-" else source)

@@ -15,6 +15,11 @@ from poolward.fleet import Fleet
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
 
+# What the trial of a candidate has of its own.
+_NOT_TRIED = frozenset(
+    {"listen_addr", "unix_socket_dir", "pidfile", "logfile", "auth_file", "auth_hba_file", "conffile", "min_pool_size"}
+)
+
 
 @step
 def package(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
@@ -95,6 +100,8 @@ def prove(target: Host, config: PoolerConfig, userlist: str, probe_secrets: Mapp
 
 def _stage(target: Host, config: PoolerConfig, userlist: str) -> None:
     files = {"userlist.txt": userlist, "pgbouncer.ini": config.ini, "poolward.conf": config.drop_in}
+    if config.hba is not None:
+        files["pg_hba.conf"] = config.hba
     for name, text in files.items():
         remote.must(target, shell.script("stage", f"write the new {name}", 15, file=name), stdin=text)
 
@@ -111,8 +118,7 @@ def _try_candidate(target: Host) -> Console:
 
 
 def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Action) -> None:
-    not_tried = ("listen_addr", "unix_socket_dir", "pidfile", "logfile", "auth_file", "conffile", "min_pool_size")
-    expected = [f"{key}\t{row.value}" for key, row in candidate.config.items() if key not in not_tried]
+    expected = [f"{key}\t{row.value}" for key, row in candidate.config.items() if key not in _NOT_TRIED]
     command = shell.script(
         "switch", "switch to the new configuration", 120, action=action, expected=expected, open_files=config.open_files
     )

@@ -7,6 +7,7 @@ service_user=postgres
 config_dir=/etc/pgbouncer
 ini=$config_dir/pgbouncer.ini
 userlist=$config_dir/userlist.txt
+hba=$config_dir/pg_hba.conf
 staging=$config_dir/.poolward
 # While it is there, the live files have not been proved; it says what was done to make the process take them.
 unproved=$staging/unproved
@@ -28,8 +29,8 @@ show_all() {
 # The last proved files, each in one step. What was laid down beside them goes first, and a link needs no room: a disk
 # that is full is a reason to come here.
 put_files_back() {
-    rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf"
-    for file in "$ini" "$userlist" "$drop_in"; do
+    rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/pg_hba.conf" "$staging/poolward.conf"
+    for file in "$ini" "$userlist" "$hba" "$drop_in"; do
         rm -f "$file.part"
         if [ -f "$file.previous" ]; then
             ln "$file.previous" "$file.part" && mv -f "$file.part" "$file"

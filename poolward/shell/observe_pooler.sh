@@ -26,12 +26,12 @@ section open_files
 if [ "$pid" != 0 ]; then awk '/^Max open files/ { print $4, $5 }' "/proc/$pid/limits"; fi
 
 section files
-for file in "$config_dir" "$ini" "$userlist" "$drop_in" "$staging"; do
+for file in "$config_dir" "$ini" "$userlist" "$hba" "$drop_in" "$staging"; do
     if [ -e "$file" ]; then stat -c '%n %U %G %a' "$file"; else printf '%s - - -\n' "$file"; fi
 done
 
 # A file somebody wrote by hand may hold a password; ours never does.
-for part in ini drop_in; do
+for part in ini hba drop_in; do
     section "$part"
     eval "file=\$$part"
     [ ! -f "$file" ] || sed -E "s/(password *= *)('([^']|'')*'|[^' ]*)/\1***/g" "$file" | indented

@@ -51,7 +51,7 @@ differing() {
 # What is there now is kept as the previous configuration, unless a run that was cut off left it there without a proof:
 # then the one before it stays the way back.
 if [ ! -f "$unproved" ]; then
-    for file in "$ini" "$userlist" "$drop_in"; do
+    for file in "$ini" "$userlist" "$hba" "$drop_in"; do
         rm -f "$file.previous"
         [ ! -f "$file" ] || cp -p "$file" "$file.previous"
     done
@@ -66,6 +66,7 @@ since=$(date '+%Y-%m-%d %H:%M:%S')
 same_secret=
 if cmp -s "$staging/userlist.txt" "$userlist"; then same_secret=yes; fi
 put "$staging/userlist.txt" "$userlist" 0640 "root:$service_user"
+[ ! -f "$staging/pg_hba.conf" ] || put "$staging/pg_hba.conf" "$hba" 0640 "root:$service_user"
 put "$staging/pgbouncer.ini" "$ini" 0640 "root:$service_user"
 put "$staging/poolward.conf" "$drop_in" 0644 root:root
 systemctl unmask --quiet pgbouncer.service pgbouncer.socket
@@ -88,4 +89,4 @@ while wrong=$(differing) && [ -n "$wrong" ]; do
     sleep 0.1
 done
 trap - EXIT
-rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/poolward.conf"
+rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/pg_hba.conf" "$staging/poolward.conf"

@@ -13,6 +13,7 @@ chown "$service_user:$service_user" "$trial"
 {
     printf '%%include %s\n' "$staging/pgbouncer.ini"
     printf 'auth_file = %s\n' "$staging/userlist.txt"
+    [ ! -f "$staging/pg_hba.conf" ] || printf 'auth_hba_file = %s\n' "$staging/pg_hba.conf"
     printf '%s =\n' listen_addr pidfile logfile
     printf 'unix_socket_dir = %s\n' "$trial"
     printf 'min_pool_size = 0\n'
