@@ -1,8 +1,8 @@
 """PgBouncer's own pg_hba.conf: who may log in to the pooler, and how. Pure.
 
 PgBouncer skips a line it cannot read with no more than a warning: a misspelt `reject` before a `trust` lets everybody
-in. So every line is read here first. Source of fact: hba.c of PgBouncer 1.18 to 1.26; names and addresses as in PostgreSQL,
-but no `+group`, no host names, no samehost and samenet.
+in. So every line is read here first. Source of fact: hba.c of PgBouncer 1.18 to 1.26: as in PostgreSQL, but without
+`+group`, host names, samehost and samenet.
 """
 
 from __future__ import annotations
