@@ -13,6 +13,7 @@ from pyinfra.api import Host, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import ConnectError
 
+from poolward import shell
 from poolward.errors import CommandFailed
 from poolward.shell import Command
 
@@ -41,7 +42,7 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     arguments, _ = pop_global_arguments(host.state, host, {})
     connector_arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     # The bound lives in the command itself; this one is for a connection that hangs with it.
-    connector_arguments["_timeout"] = command.timeout + 15
+    connector_arguments["_timeout"] = command.timeout + shell.KILL_AFTER + 15
     try:
         succeeded, output = host.run_shell_command(
             StringCommand(command.text),

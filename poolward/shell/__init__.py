@@ -15,6 +15,8 @@ from pathlib import Path
 SCRIPTS = Path(__file__).parent
 SQL = SCRIPTS.parent / "sql"
 PROBE_ROLE = "pgbouncer_probe"
+KILL_AFTER = 60
+"""Seconds a script that ran out of time has to put back what it changed before it is killed."""
 PRELUDE = (
     "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
@@ -35,7 +37,7 @@ def script(name: str, purpose: str, timeout: int, /, **variables: Variable) -> C
     """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing."""
     assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in variables.items())
     body = "\n".join((PRELUDE, assignments, (SCRIPTS / "common.sh").read_text(), (SCRIPTS / f"{name}.sh").read_text()))
-    return Command(f"timeout -k 60 {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
+    return Command(f"timeout -k {KILL_AFTER} {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
 
 
 def _text(value: Variable) -> str:
