@@ -4,12 +4,13 @@ VENV  := .venv
 BIN   := $(VENV)/bin
 INVENTORY ?= inventories/lab.py
 
-.PHONY: help venv demo test check lab-up lab-down
+.PHONY: help venv demo test check bench lab-up lab-down
 
 help:
 	@echo "make demo      lab hosts, a PgBouncer deploy, and what is true afterwards"
 	@echo "make test      every test, on real hosts; prints the slowest"
 	@echo "make check     lint, types and the fast tests, in seconds"
+	@echo "make bench     a redeploy beside Ansible's, as a ratio (BENCH=\"--hosts 20\")"
 	@echo "make lab-up    only the lab hosts        make lab-down    remove them again"
 
 venv: $(VENV)/.ready
@@ -42,3 +43,6 @@ check: venv
 
 test: lab-up check
 	@$(BIN)/pytest --durations=20 tests/fake tests/cli tests/lab
+
+bench: venv
+	@$(BIN)/python -m benchmarks.redeploy $(BENCH)

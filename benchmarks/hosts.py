@@ -14,6 +14,7 @@ from lab.inventory import lab_hosts
 from lab.progress import step
 from lab.state import State
 from lab.topology import Group, Host, Lab, host_named
+from poolward.errors import PoolwardError
 
 HERE = Path(__file__).parent
 LAB = Lab.named("bench", "10.89.0.0/24")
@@ -27,6 +28,11 @@ def running(count: int) -> Iterator[Sequence[Host]]:
     wanted = HOSTS[: max(count, 2)]
     os.environ.update(LAB_NAME=LAB.name, LAB_SUBNET=LAB.subnet)
     engine.ensure()
+    if hosts.containers(LAB):
+        raise PoolwardError(
+            "Another benchmark runs on this machine, or one was killed.",
+            "Wait for it, or remove its hosts: LAB_NAME=bench python -m lab down",
+        )
     try:
         hosts.up(LAB, wanted, _with_python(images.ensure(wanted)))
         yield wanted

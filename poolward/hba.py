@@ -42,16 +42,18 @@ def with_block(text: str, block: Sequence[str]) -> str:
 
 
 def block_of(
-    databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str], today: Sequence[str]
+    databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str], today: Sequence[str], seen: Iterable[str]
 ) -> tuple[str, ...]:
-    """Our whole block: these poolers' lines, and today's line of every pooler that this run cannot speak for.
+    """Our whole block: a line for each pooler in `databases`.
 
-    That is one it knows nothing of, or one outside of the run whose address the inventory does not tell.
+    Of a pooler that was not `seen` in this run today's line stays, where there is one: nobody can tell what it still
+    serves, or where it connects from.
     """
     note, *written = lines(databases, addresses)
-    spoken_for = databases.keys() & addresses.keys()
-    kept = [line for line in today if _MARK in line and _pooler_of(line) not in spoken_for]
-    return (note, *sorted((*written, *kept), key=_pooler_of))
+    spoken_for = {pooler for pooler in seen if pooler in databases and pooler in addresses}
+    by_pooler = {_pooler_of(line): line for line in written}
+    by_pooler |= {_pooler_of(line): line for line in today if _MARK in line and _pooler_of(line) not in spoken_for}
+    return (note, *(by_pooler[pooler] for pooler in sorted(by_pooler)))
 
 
 def _pooler_of(line: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from pyinfra.api import Host, State, deploy
 from pyinfra.context import ctx_host, ctx_state
 
-from poolward import advice, auth, inventory
+from poolward import auth, inventory
 from poolward.deploys import preflight
 from poolward.operations import database, pooler, stage
 
@@ -31,6 +33,15 @@ def pgbouncer() -> None:
         if host.name in wave:
             pooler.configuration(host, plan.fleet, name=f"Configuration applied and proved: {', '.join(wave)}")
         stage.complete(name=f"Proved: {', '.join(wave)}")
+
+    for name, acting in plan.acting_hosts.items():
+        if host.name == acting and plan.narrows(name):
+            database.host_based_access(
+                inventory.host(state, name),
+                plan.fleet.servers[name],
+                _access(plan, plan.databases_afterwards(name)),
+                name=f"{name}: pg_hba.conf without what no pooler serves any more",
+            )
     stage.finished(name="Every pooler is proved")
 
 
@@ -40,7 +51,10 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
         target,
         server,
         auth.databases_with_lookup(plan.fleet, server, plan.seen.versions()),
-        advice.databases_by_pooler(plan.fleet, server),
-        plan.seen.addresses,
+        _access(plan, plan.databases_meanwhile(name)),
         name=f"{name} knows its poolers",
     )
+
+
+def _access(plan: preflight.Plan, databases: Mapping[str, Sequence[str]]) -> database.Access:
+    return database.Access(databases, plan.seen.addresses, frozenset(plan.seen.poolers))

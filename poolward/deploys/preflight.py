@@ -32,6 +32,28 @@ class Plan:
     def fleet(self) -> Fleet:
         return self.seen.fleet
 
+    def databases_meanwhile(self, server: str) -> dict[str, list[str]]:
+        """By pooler what pg_hba.conf has to let in during the run: what is declared, and what is still served."""
+        declared = advice.databases_by_pooler(self.fleet, self.fleet.servers[server])
+        return {name: sorted({*databases, *self._served(name, server)}) for name, databases in declared.items()}
+
+    def databases_afterwards(self, server: str) -> dict[str, list[str]]:
+        """The same after the run: what is declared alone, for the poolers this run configures."""
+        declared = advice.databases_by_pooler(self.fleet, self.fleet.servers[server])
+        configured = {name for wave in self.waves for name in wave}
+        meanwhile = self.databases_meanwhile(server)
+        return {name: declared[name] if name in configured else meanwhile[name] for name in declared}
+
+    def narrows(self, server: str) -> bool:
+        """Whether a pooler of this run lets go of a database."""
+        return self.databases_afterwards(server) != self.databases_meanwhile(server)
+
+    def _served(self, pooler: str, server: str) -> set[str]:
+        state = self.seen.poolers.get(pooler)
+        address = self.fleet.servers[server].address
+        rows = state.console.databases if state and state.console else ()
+        return {row["database"] for row in rows if row["host"] == address}
+
 
 _lock = RLock()
 _made: WeakKeyDictionary[State, dict[str, Plan | Survey | DeployError]] = WeakKeyDictionary()

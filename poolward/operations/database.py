@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from pyinfra.api import Host
@@ -16,18 +17,28 @@ from poolward.secrets import Secrets
 from poolward.shell.psql import with_variables
 
 
+@dataclass(frozen=True)
+class Access:
+    """What pg_hba.conf has to let in."""
+
+    databases: Mapping[str, Sequence[str]]
+    """By pooler."""
+    addresses: Mapping[str, str]
+    """By pooler the address its connections come from."""
+    seen: frozenset[str]
+    """The poolers this run has looked at."""
+
+
 @step
 def poolers_side(
     target: Host,
     server: Server,
     lookups: Sequence[str],
-    databases: Mapping[str, Sequence[str]],
-    addresses: Mapping[str, str],
+    access: Access,
 ) -> Generator[Change, None, None]:
     """The server knows its poolers: their secrets, their lines in pg_hba.conf, their roles and the lookup function.
 
-    `lookups` are the databases the function belongs in; `databases` and `addresses` are by pooler. What follows a
-    `yield` runs when that change is made.
+    `lookups` are the databases the function belongs in. What follows a `yield` runs when that change is made.
     """
     own = secrets.read(target, server)
     if not own.complete:
@@ -35,15 +46,28 @@ def poolers_side(
         own = secrets.read(target, server)
 
     state = observe.server(target, server, lookups)
-    if server.manage_hba:
-        block = hba.block_of(databases, addresses, state.hba_block)
-        if state.hba_block != block or not state.hba_loaded:
-            yield partial(_write_hba, target, server, block)
+    yield from _host_based_access(target, server, state, access)
 
     differences = [*auth.differences(server, state, lookups), *_password_differences(server, own)]
     if differences:
         yield partial(_set_up, target, server, lookups, state, own, differences)
     secrets.keep(target, server, own)
+
+
+@step
+def host_based_access(target: Host, server: Server, access: Access) -> Generator[Change, None, None]:
+    """pg_hba.conf lets in exactly this; for when the poolers have let go of what they no longer serve."""
+    yield from _host_based_access(target, server, observe.server(target, server, ()), access)
+
+
+def _host_based_access(
+    target: Host, server: Server, state: ServerState, access: Access
+) -> Generator[Change, None, None]:
+    if not server.manage_hba:
+        return
+    block = hba.block_of(access.databases, access.addresses, state.hba_block, access.seen)
+    if state.hba_block != block or not state.hba_loaded:
+        yield partial(_write_hba, target, server, block)
 
 
 def _make_secrets(target: Host, server: Server) -> None:

@@ -15,6 +15,11 @@ from lab.topology import REPOSITORY, Lab
 from tests.lab.support import deployed
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """First what the lab is before a deploy; last what needs a third pooler, which makes each deploy longer."""
+    items.sort(key=lambda item: (item.path.name != "test_lab.py", item.get_closest_marker("pool3") is not None))
+
+
 @pytest.fixture(scope="session")
 def lab() -> Lab:
     lab = Lab.from_environment()

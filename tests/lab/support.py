@@ -88,6 +88,11 @@ def settings_with(**changes: object) -> dict[str, object]:
     return {"pgbouncer_settings": {**declared, **changes}}
 
 
+def poolers(lab: Lab) -> list[str]:
+    """The poolers that are up: pool1 and pool2, and pool3 once a test has asked for it."""
+    return sorted(name for name in State(lab).hosts() if name.startswith("pool"))
+
+
 def on(lab: Lab, host: str, script: str, timeout: float = 60) -> str:
     """Run a bash script as root on a lab host, past ssh and past pyinfra."""
     return shell(lab.container(host), script, timeout=timeout)

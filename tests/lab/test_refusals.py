@@ -11,7 +11,7 @@ import pytest
 from lab import recorder
 from lab.topology import Lab, host_named
 from lab.wait import until
-from tests.lab.support import Run, client, main_pid, on, psql, pyinfra, running_config, settings_with
+from tests.lab.support import Run, client, main_pid, on, poolers, psql, pyinfra, running_config, settings_with
 
 pytestmark = pytest.mark.usefixtures("as_declared")
 
@@ -183,7 +183,7 @@ def test_missing_lines_of_pg_hba_are_printed_as_they_have_to_be(lab: Lab):
     said = refused(run)
     assert "db1: pg_hba.conf does not let the poolers in" in said
     lines = [line.strip() for line in run.text.splitlines() if line.strip().startswith("host ")]
-    assert {line.split()[3] for line in lines} == {f"{lab.address(host_named(name))}/32" for name in ("pool1", "pool2")}
+    assert {line.split()[3] for line in lines} == {f"{lab.address(host_named(name))}/32" for name in poolers(lab)}
     assert "no pg_hba.conf entry" in answer_to_pool1(lab)
 
     # The operator adds exactly these lines, and that is enough.

@@ -93,10 +93,10 @@ def test_the_block_keeps_lines_of_poolers_the_run_cannot_speak_for():
         'host "b" all 192.0.2.9/32 scram-sha-256  # old',
     )
     # pool2 is outside of the run, and the inventory has no address of it
-    block = block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool1": "192.0.2.1"}, today)
+    block = block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool1": "192.0.2.1"}, today, ["pool1"])
     assert block[1:] == (today[3], 'host "a" all 192.0.2.1/32 scram-sha-256  # pool1', today[2])
     # whoever comes next finds nothing to change
-    assert block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool2": "192.0.2.2"}, block) == block
+    assert block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool2": "192.0.2.2"}, block, ["pool2"]) == block
 
 
 def test_rules_by_single_address_are_told_apart_from_networks_and_loopback():
