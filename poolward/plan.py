@@ -103,7 +103,7 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
         changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
     if server.manage_hba:
         wanted = advice.databases_by_pooler(seen.fleet, server)
-        block = hba.block_of(wanted, seen.addresses, found.hba_block)
+        block = hba.block_of(wanted, seen.addresses, found.hba_block, seen.poolers)
         changes += [
             Change(name, "pg_hba.conf", "lacks a line", line, "a reload of PostgreSQL; sessions stay")
             for line in block

@@ -59,7 +59,7 @@ def _split(pem: str) -> tuple[str, str, str]:
 
 
 @pytest.fixture
-def login(lab: Lab):  # type: ignore[no-untyped-def]
+def login(lab: Lab):
     """Logs in through pool1 as a role of the lab, with more of libpq's parameters."""
     password = State(lab).role_passwords()
 
@@ -77,7 +77,7 @@ def put_back_pool1() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("put_back_pool1")
-def test_tls_to_clients_and_to_the_server_both_verified(lab: Lab, certificates: str, login, tmp_path) -> None:
+def test_tls_to_clients_and_to_the_server_both_verified(certificates: str, login, tmp_path) -> None:
     authority = tmp_path / "ca.crt"
     authority.write_text(certificates)
     tls = settings_with(
@@ -112,7 +112,7 @@ def test_an_hba_file_decides_who_gets_in(lab: Lab, login) -> None:
     assert pyinfra("--limit", "pool1", "--json", data={"pgbouncer_hba": rules}).totals["success"] == 0
 
 
-def test_an_hba_line_pgbouncer_would_skip_is_refused(lab: Lab) -> None:
+def test_an_hba_line_pgbouncer_would_skip_is_refused() -> None:
     run = pyinfra("--limit", "pool1", data={"pgbouncer_hba": ["host all all 0.0.0.0/0 rejekt", "local all all peer"]})
     assert run.returncode == 1
     assert "rejekt is no method of PgBouncer's" in run.text
