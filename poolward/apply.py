@@ -15,6 +15,7 @@ _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3
 
 # What SHOW CONFIG says of the process itself, not of what was configured.
 _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
+_USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
 _INI_FILE, _USERLIST_FILE = "/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt"
 _DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
 
@@ -72,6 +73,7 @@ def running_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
     """What the process says against what was meant; this alone is how drift is found."""
     yield from setting_differences(config, console)
     yield from database_differences(config, console)
+    yield from user_differences(config, console)
 
 
 def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
@@ -141,6 +143,27 @@ def database_differences(config: PoolerConfig, console: Console) -> Iterable[Dif
             shown = running[name].get(column)
             if shown is not None and shown != wanted:
                 yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", "reload")
+
+
+def user_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """Limits of single roles that are missing or too many; PgBouncer shows them from 1.23 on.
+
+    A [users] line that was taken out leaves its limits in the process until a restart (pgbouncer#1594).
+    """
+    running = {row["name"]: row for row in console.users}
+    for name in config.users.keys() - running.keys():
+        yield Difference(f"limits of role {name}", "none", "as declared", "reload")
+    for name, row in running.items():
+        declared = config.users.get(name, {})
+        for key in _USER_KEYS:
+            shown = row.get(key)
+            inherited = {"", "0", str(config.settings.get(key, ""))}
+            if shown is None or (key not in declared and shown in inherited):
+                continue
+            if key not in declared:
+                yield Difference(f"{name}.{key}", shown, "(none)", "restart")
+            elif shown != settings.text(settings.known("users", key), declared[key]):
+                yield Difference(f"{name}.{key}", shown or "(none)", str(declared[key]), "reload")
 
 
 def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) -> dict[str, str]:

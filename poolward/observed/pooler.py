@@ -27,11 +27,12 @@ class Console:
     config: Mapping[str, ConfigValue]
     databases: tuple[Mapping[str, str], ...]
     pools: tuple[Mapping[str, str], ...]
+    users: tuple[Mapping[str, str], ...]
 
     @classmethod
     def parse(cls, found: Mapping[str, list[str]]) -> Console:
         """Read the sections `show_all` prints; raises Unreadable when one is missing or has a header and no rows."""
-        for name in ("version", "config", "databases", "pools"):
+        for name in ("version", "config", "databases", "pools", "users"):
             if len(found.get(name, ())) < 2:
                 raise Unreadable(f"PgBouncer's console did not answer SHOW {name.upper()}.")
         config = {
@@ -43,6 +44,7 @@ class Console:
             config=config,
             databases=tuple(csv.DictReader(found["databases"])),
             pools=tuple(csv.DictReader(found["pools"])),
+            users=tuple(csv.DictReader(found["users"])),
         )
 
 

@@ -23,7 +23,8 @@ console() {
 
 show_all() {
     console "$1" "$2" -c '\echo @version' -c 'SHOW VERSION' -c '\echo @config' -c 'SHOW CONFIG' \
-        -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS'
+        -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS' \
+        -c '\echo @users' -c 'SHOW USERS'
 }
 
 # The last proved files, each in one step. What was laid down beside them goes first, and a link needs no room: a disk

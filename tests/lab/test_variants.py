@@ -87,7 +87,7 @@ def test_tls_to_clients_and_to_the_server_both_verified(certificates: str, login
         server_tls_sslmode="verify-full",
         server_tls_ca_file=f"{FOLDER}/ca.crt",
     )
-    run = pyinfra("--limit", "pool1", data={"pgbouncer_settings": tls})
+    run = pyinfra("--limit", "pool1", data=tls)
     assert run.returncode == 0, run.text
     with login("dashboard", sslmode="verify-full", sslrootcert=str(authority)) as client:
         assert client.execute("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone() == (True,)
@@ -126,9 +126,7 @@ def test_a_role_has_a_limit_of_its_own_over_all_entries(lab: Lab, login) -> None
     assert next(row for row in rows if row[0] == "dashboard")
     with login("dashboard") as first:
         first.execute("SELECT 1")
-        other = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'dashboard' AND client_addr = '{}'"
-        with login("dashboard", dbname="tracksolid-archive", options="") as second:
-            second.autocommit = True
-            with pytest.raises(psycopg.errors.Error, match="query_wait_timeout"):
-                second.execute("SELECT 1")
-        assert psql(lab, other.format(lab.address(host_named("pool1")))) == "1"
+        with pytest.raises(psycopg.OperationalError, match="query_wait_timeout"):
+            login("dashboard", dbname="tracksolid-archive")
+        backends = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'dashboard' AND client_addr = '{}'"
+        assert psql(lab, backends.format(lab.address(host_named("pool1")))) == "1"
