@@ -138,7 +138,9 @@ def repaired(lab: Lab, data: Mapping[str, object] | None, wanted: Snapshot) -> N
     ordinary(data)
     again = pyinfra(*LIMIT, data=data)
     assert again.totals["success"] == 0, again.text
-    assert look(lab) == wanted
+    found = look(lab)
+    assert found.running == wanted.running
+    assert found.left.splitlines() == wanted.left.splitlines()
 
 
 def login(lab: Lab) -> None:
@@ -188,6 +190,7 @@ def test_killed_in_a_first_deploy(lab: Lab):
 def test_killed_in_a_changing_deploy(lab: Lab):
     """From the declared settings to others and back again: reloadable ones, and one that needs a restart."""
     others = settings_with(tcp_keepidle=55, default_pool_size=15, query_wait_timeout=12, listen_backlog=2048)
+    ordinary(None)  # of a first deploy the previous files are Debian's; these two leave our own
     ordinary(others)
     clean = {"others": look(lab)}
     counts = commands_of(lambda: ordinary(None))
