@@ -17,6 +17,7 @@ from poolward.pools import EntryPools
 from poolward.settings import Version
 
 _WALSENDERS_COUNT_BEFORE = 120000
+_LOCAL = ("local", "127.0.0.1", "::1")
 
 
 class Seen(Protocol):
@@ -123,8 +124,10 @@ def bill(
     for pooler in fleet.poolers.values():
         takes += _pooler_lines(pooler, name, versions.get(pooler.name) or pooler.declared_version)
     takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
-    has = [*_server_lines(state), *_staying_lines(fleet, name, state, addresses or {})]
-    return Bill(name, state.version, tuple(has), tuple(takes), tuple(_notes(fleet, name, state, versions)))
+    has = [*_server_lines(state), *_staying_lines(fleet, name, state)]
+    return Bill(
+        name, state.version, tuple(has), tuple(takes), tuple(_notes(fleet, name, state, versions, addresses or {}))
+    )
 
 
 def bills(seen: Seen) -> dict[str, Bill]:
@@ -183,25 +186,46 @@ def _server_lines(state: ServerState) -> list[Line]:
     return lines
 
 
-def _staying_lines(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[Line]:
-    """What stays direct after all moves: services declared so, and sessions that belong to no service host."""
-    lines: list[Line] = []
-    for service in fleet.services:
-        if service.get("direct") and service.get("connections") is not None:
-            lines.append(Line(f"stays direct: {service['name']}", -int(service["connections"]), "declared"))
-    if not fleet.services:
-        return lines  # nothing was said of what moves, so nothing can be said of what stays
-    own = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
-    strangers: dict[str, int] = {}
-    for row in state.backends:
-        if row["address"] not in own and row["role"] not in (fleet.servers[name].auth_role, PROBE_ROLE):
-            label = f"{row['role']} from {row['address']}"
-            strangers[label] = strangers.get(label, 0) + int(row["count"])
-    lines += [Line(f"stays direct: {label}", -count, "seen now") for label, count in sorted(strangers.items())]
+def _staying_lines(fleet: Fleet, name: str, state: ServerState) -> list[Line]:
+    """What stays direct after all moves: services declared so, and sessions on the database host itself."""
+    lines = [
+        Line(f"stays direct: {service['name']}", -int(service["connections"]), "declared")
+        for service in fleet.services
+        if service.get("direct") and service.get("connections") is not None
+    ]
+    for role, count in sorted(_sessions(fleet, name, state, on_host=True).items()):
+        lines.append(Line(f"stays direct: {role} on {name} itself", -count, "seen now"))
     return lines
 
 
-def _notes(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, Version | None]) -> list[str]:
+def _sessions(fleet: Fleet, name: str, state: ServerState, *, on_host: bool) -> dict[str, int]:
+    """Sessions seen now by role, on the database host or by role and address from elsewhere; the poolers' roles not."""
+    counted: dict[str, int] = {}
+    for row in state.backends:
+        if row["role"] in (fleet.servers[name].auth_role, PROBE_ROLE) or (row["address"] in _LOCAL) != on_host:
+            continue
+        key = str(row["role"]) if on_host else f"{row['role']} from {row['address']}"
+        counted[key] = counted.get(key, 0) + int(row["count"])
+    return counted
+
+
+def _strangers(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[str]:
+    """Who comes from an address that is neither a pooler's nor a declared service's host: it may stay direct or not."""
+    known = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
+    return [
+        f"{who}: {count}"
+        for who, count in sorted(_sessions(fleet, name, state, on_host=False).items())
+        if who.rpartition(" from ")[2] not in known
+    ]
+
+
+def _notes(
+    fleet: Fleet,
+    name: str,
+    state: ServerState,
+    versions: Mapping[str, Version | None],
+    addresses: Mapping[str, str],
+) -> list[str]:
     """What the numbers do not show."""
     notes: list[str] = []
     server = fleet.servers[name]
@@ -210,6 +234,11 @@ def _notes(fleet: Fleet, name: str, state: ServerState, versions: Mapping[str, V
         notes.append(
             f"The {state.superuser_reserved_connections} connections kept for superusers are not safe: "
             f"{', '.join(pooled)} is pooled and superuser."
+        )
+    if fleet.services and (strangers := _strangers(fleet, name, state, addresses)):
+        notes.append(
+            f"Sessions from addresses of no declared service, seen now and not counted: {'; '.join(strangers)}. "
+            "If they stay direct, there is that much less for the poolers."
         )
     undeclared = [s["name"] for s in fleet.services if s.get("direct") and s.get("connections") is None]
     if undeclared:

@@ -76,21 +76,14 @@ def test_a_service_that_stays_direct_is_taken_off_as_declared_or_asked_for() -> 
     assert any("mcp stays direct and is not counted" in note for note in found.notes)
 
 
-def test_sessions_from_elsewhere_stay_and_the_poolers_own_do_not_count() -> None:
-    backends = tuple(
-        {
-            "database": "d",
-            "role": role,
-            "application": "",
-            "address": address,
-            "count": 3,
-            "active": 0,
-            "superuser": False,
-        }
-        for role, address in (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"))
-    )
-    state = dataclasses.replace(server_state(), backends=backends)
-    assert made(state, services=[{"name": "a", "host": "app1"}]).left == 97 - 3
+def test_sessions_on_the_database_host_stay_and_strangers_are_named_but_not_counted() -> None:
+    row = {"database": "d", "application": "", "count": 3, "active": 0, "superuser": False}
+    who = (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"), ("report", "192.0.2.99"))
+    backends = tuple({**row, "role": role, "address": address} for role, address in who)
+    found = made(dataclasses.replace(server_state(), backends=backends), services=[{"name": "a", "host": "app1"}])
+    assert found.left == 97 - 3
+    assert any("report from 192.0.2.99: 3" in note for note in found.notes)
+    assert not any("web from" in note for note in found.notes)
 
 
 def test_pooled_superusers_and_starving_lookups_are_said() -> None:
