@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
 from poolward import shell
 from poolward.errors import PoolwardError
+from poolward.facts._plain import plain
 from poolward.observed import PoolerState
 
 
-class Pooler(FactBase[PoolerState | None]):
+class Pooler(FactBase[dict[str, Any] | None]):
     """Package, unit, files and what PgBouncer says of itself; None when it could not be read.
+
+    To look around: `pyinfra INVENTORY fact poolward.facts.pgbouncer.Pooler --json`. Operations read through `observe`.
 
     `server_addresses` are resolved on the host; `with_candidate` also asks apt for the newest version on offer.
     """
@@ -27,8 +31,9 @@ class Pooler(FactBase[PoolerState | None]):
             with_candidate=with_candidate,
         ).text
 
-    def process(self, output: list[str]) -> PoolerState | None:
+    def process(self, output: list[str]) -> dict[str, Any] | None:
         try:
-            return PoolerState.parse(output)
+            record: dict[str, Any] = plain(PoolerState.parse(output))
+            return record
         except PoolwardError as error:
             raise FactProcessError(str(error)) from error

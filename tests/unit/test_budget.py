@@ -14,7 +14,7 @@ VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
 
 
-def made(state=None, **changes) -> Bill:  # type: ignore[no-untyped-def]
+def made(state=None, **changes) -> Bill:
     return budget.bill(lab(**changes), "db1", state or server_state(), VERSIONS, ADDRESSES)
 
 

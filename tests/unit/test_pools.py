@@ -56,7 +56,7 @@ class Process:
         self.busy[pool] += 1
         return True
 
-    def _evict(self, belongs) -> bool:  # type: ignore[no-untyped-def]
+    def _evict(self, belongs) -> bool:
         for other, number in self.idle.items():
             if number and belongs(other):
                 self.idle[other] -= 1
@@ -94,7 +94,7 @@ FLEETS = st.tuples(
 
 @settings(max_examples=1500, deadline=None)
 @given(FLEETS, st.integers(0, 2**32))
-def test_the_bound_never_under_counts_the_simulation(fleet, seed: int) -> None:  # type: ignore[no-untyped-def]
+def test_the_bound_never_under_counts_the_simulation(fleet, seed: int) -> None:
     entries, limits = fleet
     process, choose = Process({entry.name: entry for entry in entries}, limits), random.Random(seed)
     bound, peak = process_bound(entries, limits), 0
