@@ -36,7 +36,9 @@ def breaks():
 pgbouncer()
 breaks(name="Breaks")
 """
-REFUSED_CANDIDATE = settings_with(client_tls_sslmode="require", client_tls_key_file="/etc/hostname")
+REFUSED_CANDIDATE = settings_with(
+    client_tls_sslmode="require", client_tls_key_file="/etc/hostname", client_tls_cert_file="/etc/hostname"
+)
 NO_LOGIN = settings_with(
     server_tls_sslmode="verify-full",  # the server's certificate is its own
     server_tls_ca_file="/etc/ssl/certs/ca-certificates.crt",
