@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from poolward import settings
-from poolward.desired import PoolerConfig
+from poolward.desired import USERLIST, PoolerConfig
 from poolward.observed import Console, PoolerState
 
 Action = Literal["none", "reload", "restart", "start"]
@@ -16,7 +16,7 @@ _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3
 # What SHOW CONFIG says of the process itself, not of what was configured.
 _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
 _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
-_INI_FILE, _USERLIST_FILE = "/etc/pgbouncer/pgbouncer.ini", "/etc/pgbouncer/userlist.txt"
+_INI_FILE = "/etc/pgbouncer/pgbouncer.ini"
 _DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
 
 
@@ -101,7 +101,7 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
         yield Difference("pg_hba.conf of PgBouncer", "differs" if state.hba else "missing", "as declared", "reload")
     if userlist_matches is False:
         yield Difference("userlist.txt", "differs", "holds the auth role's secret", "reload")
-    for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (_USERLIST_FILE, ("root", "postgres", "640"))):
+    for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (USERLIST, ("root", "postgres", "640"))):
         file = state.files[path]
         if file.exists and (file.owner, file.group, file.mode) != wanted:
             now = f"{file.owner}:{file.group} {file.mode}"

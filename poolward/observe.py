@@ -48,6 +48,7 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
             break
         if attempt < _ATTEMPTS:
             logger.info(f"{host.print_prefix}every connection is taken (SQLSTATE 53300); asking again in {_PAUSE:g} s")
+            # No event tells when a connection is free, and each attempt is itself one more login on a full server.
             time.sleep(_PAUSE)
     raise CommandFailed(_why_silent(wanted, output.stderr), _what_helps(output.stderr))
 

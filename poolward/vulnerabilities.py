@@ -16,7 +16,11 @@ from poolward.settings import Version
 
 @dataclass(frozen=True)
 class Vulnerability:
-    """One row of the table; `fixed_in_debian` are Debian's own versions with the fix brought back."""
+    """One row of the table; `fixed_in_debian` are Debian's own versions with the fix brought back.
+
+    `since` is 1.18.0, the oldest version Poolward takes, where no first affected version is known: rather one warning
+    too many.
+    """
 
     cve: str
     since: Version

@@ -12,9 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolward.fleet import PROBE_ROLE
+
 SCRIPTS = Path(__file__).parent
 SQL = SCRIPTS.parent / "sql"
-PROBE_ROLE = "pgbouncer_probe"
 KILL_AFTER = 60
 """Seconds a script that ran out of time has to put back what it changed before it is killed."""
 PRELUDE = (

@@ -12,7 +12,9 @@ import pytest
 
 from lab.state import State
 from lab.topology import REPOSITORY, Lab
-from tests.lab.support import console, deployed, on, psql
+from tests.lab.support import console, on, psql
+
+pytestmark = pytest.mark.usefixtures("as_declared")
 
 USERLIST, DROP_IN = "/etc/pgbouncer/userlist.txt", "/etc/systemd/system/pgbouncer.service.d/poolward.conf"
 LOOKUP = "pgbouncer.user_lookup(text)"
@@ -111,11 +113,6 @@ DEVIATIONS = {
 def suite(*options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest", "tests/endstate", "--inventory", "inventories/lab.py", *options]
     return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _deployed(lab: Lab) -> None:  # noqa: ARG001 - it says which lab
-    deployed()
 
 
 @pytest.fixture(scope="class")

@@ -42,7 +42,7 @@ def report(lab: Lab) -> dict[str, dict[str, object]]:
 
 
 def refused(lab: Lab) -> int:
-    return sum(numbers["connect_failed"].get(TOO_MANY_CONNECTIONS, 0) for numbers in report(lab).values())  # type: ignore[attr-defined]
+    return sum(numbers["connect_failed"].get(TOO_MANY_CONNECTIONS, 0) for numbers in report(lab).values())
 
 
 @pytest.mark.parametrize("host", ALWAYS, ids=lambda host: host.name)
@@ -111,7 +111,7 @@ def test_every_service_works(lab: Lab):
     before = report(lab)
     until(
         "every service completes a transaction",
-        lambda: all(report(lab)[name]["succeeded"] > before[name]["succeeded"] for name in before),  # type: ignore[operator]
+        lambda: all(report(lab)[name]["succeeded"] > before[name]["succeeded"] for name in before),
         timeout=20,
     )
 
