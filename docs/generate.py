@@ -1,9 +1,10 @@
-"""Writes docs/settings.md from the table of settings: `python -m docs.generate`."""
+"""Writes docs/settings.md from the table of settings, and docs/bills.md: `python -m docs.generate`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from docs import bills
 from poolward.catalogue import OLDEST, SECTIONS, Setting, Version, Word, table
 
 PAGE = Path(__file__).with_name("settings.md")
@@ -74,3 +75,4 @@ def _refused(setting: Setting) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    bills.PAGE.write_text(bills.page(), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3
 # What SHOW CONFIG says of the process itself, not of what was configured.
 _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
 _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
+_SERVES_ANY_DATABASE = re.compile(r"^\s*\*\s*=", re.MULTILINE)
 _INI_FILE = "/etc/pgbouncer/pgbouncer.ini"
 _DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
 
@@ -95,6 +97,9 @@ def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Di
 
 def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
     """The files: what they hold, and who owns them."""
+    if state.ini and _SERVES_ANY_DATABASE.search(state.ini):
+        # A reload leaves it active (PgBouncer 1.18 to 1.26), and the console does not show it.
+        yield Difference("database entry *", "any database name is served", "removed", "restart")
     if state.ini != config.ini:
         yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
     if config.hba is not None and state.hba != config.hba:
@@ -142,7 +147,9 @@ def database_differences(config: PoolerConfig, console: Console) -> Iterable[Dif
         for column, wanted in _shown_database(config, line).items():
             shown = running[name].get(column)
             if shown is not None and shown != wanted:
-                yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", "reload")
+                # "losing forced user not supported" (pgbouncer#355): the old one stays until a restart.
+                action: Action = "restart" if column == "force_user" and not wanted else "reload"
+                yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", action)
 
 
 def user_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from poolward import caveats
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_CONNECTION_LIMIT, PROBE_ROLE, Entry, Fleet, Pooler
 from poolward.observed import ServerState
-from poolward.pools import EntryPools
+from poolward.pools import EntryPools, process_bound
 from poolward.settings import Version
 
 _WALSENDERS_COUNT_BEFORE = 120000
-_LOCAL = ("local", "127.0.0.1", "::1")
 
 
 class Seen(Protocol):
@@ -77,6 +77,8 @@ class Bill:
             "left": self.left,
             "worst_case": self.worst_case,
             "fits": self.fits,
+            "worst_case_while_rolling": self.worst_case_while_rolling(),
+            "fits_while_rolling": self.fits_while_rolling,
             "smallest_change": self.smallest_change,
             "notes": self.notes,
         }
@@ -86,11 +88,19 @@ class Bill:
         return self.worst_case <= self.left
 
     @property
+    def fits_while_rolling(self) -> bool:
+        """Whether it fits even while one host runs an old and a new process side by side."""
+        return self.worst_case_while_rolling() <= self.left
+
+    @property
     def verdict(self) -> str:
-        """The sentence under the bill."""
-        if self.fits:
-            return f"fits, {self.left - self.worst_case} to spare"
-        return f"does NOT fit: {self.worst_case - self.left} too many"
+        """The sentence beside the worst case."""
+        return self.verdict_of(self.worst_case)
+
+    def verdict_of(self, connections: int) -> str:
+        """Whether so many connections fit, as a sentence."""
+        spare = self.left - connections
+        return f"fits, {spare} to spare" if spare >= 0 else f"does NOT fit: {-spare} too many"
 
     @property
     def smallest_change(self) -> str:
@@ -120,13 +130,17 @@ def bill(
     addresses: Mapping[str, str] | None = None,
 ) -> Bill:
     """The bill of one server; `versions` and `addresses` by pooler. A pooler nobody looked at counts as declared."""
+    roles = len(passing_roles(fleet, name, state))
     takes: list[Line] = []
     for pooler in fleet.poolers.values():
-        takes += _pooler_lines(pooler, name, versions.get(pooler.name) or pooler.declared_version)
+        takes += _pooler_lines(pooler, name, versions.get(pooler.name) or pooler.declared_version, roles)
     takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
-    has = [*_server_lines(state), *_staying_lines(fleet, name, state)]
     return Bill(
-        name, state.version, tuple(has), tuple(takes), tuple(_notes(fleet, name, state, versions, addresses or {}))
+        name,
+        state.version,
+        (*_server_lines(state), *_staying_lines(fleet, name, state)),
+        tuple(takes),
+        tuple(caveats.of(fleet, name, state, versions, addresses or {}, passing_roles(fleet, name, state))),
     )
 
 
@@ -159,19 +173,39 @@ def entry_pools(pooler: Pooler, entry: Entry) -> EntryPools:
         reserve_pool_size=pooler.entry_reserve(entry),
         max_db_connections=pooler.entry_limit(entry),
         users=(str(forced),) if forced else None,
+        user_pool_size=pooler.limits_per_user("pool_size"),
+        user_reserve_pool_size=pooler.limits_per_user("reserve_pool_size"),
     )
 
 
-def _pooler_lines(pooler: Pooler, server: str, version: Version | None) -> list[Line]:
-    lines: list[Line] = []
-    for entry in pooler.entries:
-        if entry.server == server:
-            pools = entry_pools(pooler, entry)
-            source = f"max_db_connections; a pool is {pools.pool_size} + {pools.reserve_pool_size}, per role"
-            lines.append(Line(f"{pooler.name}  {entry.name}", pools.bound, source, pooler.name, entry.name))
+def _pooler_lines(pooler: Pooler, server: str, version: Version | None, roles: int) -> list[Line]:
+    entries = [entry_pools(pooler, entry) for entry in pooler.entries if entry.server == server]
+    lines = [
+        Line(f"{pooler.name}  {pools.name}", pools.bound, _source(pools, roles), pooler.name, pools.name)
+        for pools in entries
+    ]
+    by_entry = sum(line.connections for line in lines)
+    limits = {user: pooler.user_limit(user) for pools in entries for user in pools.users or ()}
+    if (by_user := process_bound(entries, limits)) < by_entry:
+        lines.append(
+            Line(
+                f"{pooler.name}  limits of roles",
+                by_user - by_entry,
+                "max_user_connections, over all entries",
+                pooler.name,
+            )
+        )
     if lines and (version is None or version >= AUTH_ENTRY_SINCE):
         lines.append(Line(f"{pooler.name}  lookup of verifiers", AUTH_POOL_SIZE, "an entry of its own", pooler.name))
     return lines
+
+
+def _source(pools: EntryPools, roles: int) -> str:
+    each = f"{pools.pool_size} + {pools.reserve_pool_size}"
+    if pools.users is not None:
+        return f"one pool of {each}, as {', '.join(pools.users)}"
+    without = roles * (pools.pool_size + pools.reserve_pool_size)
+    return f"max_db_connections; {roles} roles × ({each}) = {without} without it"
 
 
 def _server_lines(state: ServerState) -> list[Line]:
@@ -193,77 +227,9 @@ def _staying_lines(fleet: Fleet, name: str, state: ServerState) -> list[Line]:
         for service in fleet.services
         if service.get("direct") and service.get("connections") is not None
     ]
-    for role, count in sorted(_sessions(fleet, name, state, on_host=True).items()):
+    for role, count in sorted(caveats.sessions(fleet, name, state, on_host=True).items()):
         lines.append(Line(f"stays direct: {role} on {name} itself", -count, "seen now"))
     return lines
-
-
-def _sessions(fleet: Fleet, name: str, state: ServerState, *, on_host: bool) -> dict[str, int]:
-    """Sessions seen now by role, on the database host or by role and address from elsewhere; the poolers' roles not."""
-    counted: dict[str, int] = {}
-    for row in state.backends:
-        if row["role"] in (fleet.servers[name].auth_role, PROBE_ROLE) or (row["address"] in _LOCAL) != on_host:
-            continue
-        key = str(row["role"]) if on_host else f"{row['role']} from {row['address']}"
-        counted[key] = counted.get(key, 0) + int(row["count"])
-    return counted
-
-
-def _strangers(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[str]:
-    """Who comes from an address that is neither a pooler's nor a declared service's host: it may stay direct or not."""
-    known = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
-    return [
-        f"{who}: {count}"
-        for who, count in sorted(_sessions(fleet, name, state, on_host=False).items())
-        if who.rpartition(" from ")[2] not in known
-    ]
-
-
-def _notes(
-    fleet: Fleet,
-    name: str,
-    state: ServerState,
-    versions: Mapping[str, Version | None],
-    addresses: Mapping[str, str],
-) -> list[str]:
-    """What the numbers do not show."""
-    notes: list[str] = []
-    server = fleet.servers[name]
-    pooled = [role for role in server.allow_superusers if role in state.roles and state.roles[role].superuser]
-    if pooled:
-        notes.append(
-            f"The {state.superuser_reserved_connections} connections kept for superusers are not safe: "
-            f"{', '.join(pooled)} is pooled and superuser."
-        )
-    if fleet.services and (strangers := _strangers(fleet, name, state, addresses)):
-        notes.append(
-            f"Sessions from addresses of no declared service, seen now and not counted: {'; '.join(strangers)}. "
-            "If they stay direct, there is that much less for the poolers."
-        )
-    undeclared = [s["name"] for s in fleet.services if s.get("direct") and s.get("connections") is None]
-    if undeclared:
-        notes.append(
-            f"{', '.join(undeclared)} stays direct and is not counted: say how many connections it opens at most "
-            '("connections": 2).'
-        )
-    for role in passing_roles(fleet, name, state):
-        limit = state.roles[role].connection_limit
-        widest = max(
-            (p.entry_size(e) + p.entry_reserve(e) for p in fleet.poolers.values() for e in p.entries), default=0
-        )
-        if 0 <= limit < widest and role != PROBE_ROLE:
-            notes.append(
-                f"{role} has CONNECTION LIMIT {limit}, but one of its pools may open {widest}: logins fail beyond."
-            )
-    for pooler, version in versions.items():
-        if version is not None and version < AUTH_ENTRY_SINCE:
-            notes.append(
-                f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
-                "connections are all busy lets nobody log in until one is free."
-            )
-    if len(fleet.poolers) == 1:
-        notes.append(f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database.")
-    return notes
 
 
 def direct_now(fleet: Fleet, state: ServerState, addresses: Mapping[str, str]) -> int:

@@ -73,6 +73,14 @@ class Pooler:
             return self.defaults[name]
         return settings.known("pgbouncer", name).default_in(version or settings.OLDEST)
 
+    def limits_per_user(self, key: str) -> dict[str, int]:
+        """What the [users] lines say of one key, by role."""
+        return {user: _number(keys[key]) for user, keys in self.users.items() if key in keys}
+
+    def user_limit(self, role: str) -> int:
+        """`max_user_connections` of a role over all entries of one process; 0: no limit."""
+        return _number(self.users.get(role, {}).get("max_user_connections", self.effective("max_user_connections")))
+
     def entry_size(self, entry: Entry) -> int:
         """`pool_size` of one pool of the entry, in connections."""
         return _number(entry.keys.get("pool_size", self.effective("default_pool_size")))

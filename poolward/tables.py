@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from poolward.budget import Bill
+from poolward.budget import Bill, Line
 from poolward.observed import Console, PoolerState, ServerState
 from poolward.size import Need
 from poolward.verify import Finding
 
 if TYPE_CHECKING:
     from poolward.plan import Change
+
+_SHARED = 4
+"""From so many poolers on, what they have in common is one line."""
 
 
 def findings(found: Iterable[Finding]) -> Table:
@@ -80,8 +83,8 @@ def backends(name: str, state: ServerState) -> Table:
     return table
 
 
-def bill(found: Bill, direct: int) -> Table:
-    """The bill of a server, in short."""
+def bill(found: Bill, direct: int, rolling_hosts: int = 1) -> Table:
+    """The bill of a server, in short; `direct` sessions were seen now, `rolling_hosts` run two processes at a time."""
     title = f"The bill for {found.server} (PostgreSQL {found.version.split()[0]})"
     table = Table(title=title, title_justify="left", show_edge=False)
     table.add_column("")
@@ -90,12 +93,29 @@ def bill(found: Bill, direct: int) -> Table:
     for line in found.has:
         table.add_row(line.what, str(line.connections), line.source)
     table.add_row(Text("left for the poolers", "bold"), Text(str(found.left), "bold"), "", end_section=True)
-    for line in found.takes:
+    for line in _together(found.takes):
         table.add_row(line.what, str(line.connections), line.source)
     style = "bold green" if found.fits else "bold red"
     table.add_row(Text("worst case of the poolers", style), Text(str(found.worst_case), style), found.verdict)
+    rolling = found.worst_case_while_rolling(rolling_hosts)
+    if rolling > found.worst_case:
+        hosts = "one pooler runs" if rolling_hosts == 1 else f"{rolling_hosts} poolers run"
+        table.add_row(f"while {hosts} an old and a new process", str(rolling), found.verdict_of(rolling))
     table.add_row("direct sessions, seen now", str(direct), "until their services have moved")
     return table
+
+
+def _together(lines: Iterable[Line]) -> Iterable[Line]:
+    """Lines that many poolers share, as one."""
+    alike: dict[tuple[str, int, str], list[Line]] = {}
+    for line in lines:
+        what = line.what.removeprefix(line.pooler).strip()
+        alike.setdefault((what, line.connections, line.source), []).append(line)
+    for (what, connections, source), same in alike.items():
+        if len(same) < _SHARED:
+            yield from same
+        else:
+            yield Line(f"{len(same)} poolers  {what}, {connections} each", connections * len(same), source)
 
 
 def changes(found: Iterable[Change]) -> Table:

@@ -51,6 +51,8 @@ class DatabaseState:
     """One database of a server, as far as the pooler is concerned."""
 
     exists: bool
+    connection_limit: int = -1
+    """ALTER DATABASE … CONNECTION LIMIT; -1 for none."""
     schema_owner_superuser: bool | None = None
     schema_grantees: tuple[str, ...] = ()
     """`role=privilege` of the schema pgbouncer, the owner's left out."""
@@ -107,10 +109,10 @@ class ServerState:
                 **{key: server[key] for key in _PLAIN},
                 roles={name: Role(**_tuples(role)) for name, role in (server["roles"] or {}).items()},
                 databases={
-                    name: _database(json.loads("".join(found[f"database {name}"])))
+                    name: _database(json.loads("".join(found[f"database {name}"])), limit)
                     if f"database {name}" in found
-                    else DatabaseState(exists=True)
-                    for name in server["databases"]
+                    else DatabaseState(exists=True, connection_limit=limit)
+                    for name, limit in server["databases"].items()
                 },
                 hba=tuple(HbaRule(**_tuples(rule)) for rule in server["hba"] or ()),
                 hba_block=tuple(line.removeprefix("|") for line in found["hba_block"]),
@@ -133,9 +135,9 @@ _PLAIN = (
 )
 
 
-def _database(read: Mapping[str, Any]) -> DatabaseState:
+def _database(read: Mapping[str, Any], limit: int) -> DatabaseState:
     function = Function(**_tuples(read["function"])) if read["function"] else None
-    return DatabaseState(exists=True, **_tuples({**read, "function": function}))
+    return DatabaseState(exists=True, connection_limit=limit, **_tuples({**read, "function": function}))
 
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:

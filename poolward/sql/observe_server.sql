@@ -30,7 +30,7 @@ SELECT json_build_object(
                 SELECT json_agg(c ORDER BY c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setrole = a.oid), '[]')))
         FROM pg_authid a
         WHERE a.rolcanlogin OR a.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
-    'databases', (SELECT json_agg(datname ORDER BY datname) FROM pg_database WHERE datallowconn),
+    'databases', (SELECT json_object_agg(datname, datconnlimit ORDER BY datname) FROM pg_database WHERE datallowconn),
     'hba', (
         SELECT json_agg(json_build_object(
             'line', line_number, 'type', coalesce(type, ''), 'databases', coalesce(database, '{}'),

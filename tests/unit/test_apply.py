@@ -104,7 +104,14 @@ DRIFT: dict[str, tuple[Change, list[str], str]] = {
     "entry's limit": (entry("tracksolid_db", max_connections="0"), ["tracksolid_db.max_connections"], "reload"),
     "entry's server": (entry("tracksolid_db", host="192.0.2.9"), ["tracksolid_db.host"], "reload"),
     "entry's mode": (entry("tracksolid_db_session", pool_mode=""), ["tracksolid_db_session.pool_mode"], "reload"),
-    "entry's user": (entry("tracksolid_db", force_user="app"), ["tracksolid_db.force_user"], "reload"),
+    "a forced user nobody declared": (
+        entry("tracksolid_db", force_user="app"), ["tracksolid_db.force_user"], "restart"
+    ),
+    "any database served": (
+        lambda state: replace(state, ini=f"[databases]\n* = host=db1\n{state.ini}"),
+        ["database entry *", "pgbouncer.ini"],
+        "restart",
+    ),
 }  # fmt: skip
 
 poolers = pytest.mark.parametrize("pooler", ["pool1", "pool2", "pool3"])

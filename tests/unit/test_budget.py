@@ -8,7 +8,7 @@ import pytest
 
 from poolward import budget
 from poolward.budget import Bill
-from tests.unit.samples import BOOKWORM, TRIXIE, lab, server_state
+from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
 
 VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
@@ -97,3 +97,31 @@ def test_a_single_pooler_is_named_as_the_single_point_of_failure() -> None:
     alone = dataclasses.replace(fleet, poolers={"pool1": fleet.poolers["pool1"]})
     notes = budget.bill(alone, "db1", server_state(), {"pool1": TRIXIE}, ADDRESSES).notes
     assert any("pool1 is the only pooler" in note for note in notes)
+
+
+def test_limits_of_roles_and_databases_on_the_server_are_said_where_the_poolers_may_open_more() -> None:
+    state = server_state()
+    roles = {**state.roles, "worker": dataclasses.replace(state.roles["worker"], connection_limit=63)}
+    databases = {
+        **state.databases,
+        "tracksolid_db": dataclasses.replace(state.databases["tracksolid_db"], connection_limit=65),
+        "tracksolid-archive": dataclasses.replace(state.databases["tracksolid-archive"], connection_limit=12),
+    }
+    notes = " ".join(made(dataclasses.replace(state, roles=roles, databases=databases)).notes)
+    # 25 + 8 + 6 on each of two poolers; tracksolid_db is served by two entries of 25 and 8.
+    assert "worker has CONNECTION LIMIT 63, and its pools may open 78" in notes
+    assert "tracksolid_db has CONNECTION LIMIT 65, and the poolers may open 66" in notes
+    assert "tracksolid-archive has" not in notes
+
+
+def test_limits_per_user_lower_the_bill_where_the_users_are_known() -> None:
+    forced = {name: {"host": "db1", "user": "app", "pool_size": 20, "dbname": "tracksolid_db"} for name in ("a", "b")}
+    users = {"app": {"max_user_connections": 30}}
+    fleet = lab(pgbouncer_databases=forced, pgbouncer_users=users, pgbouncer_version="1.26.1", services=[])
+    found = budget.bill(fleet, "db1", server_state(), dict.fromkeys(VERSIONS, FORKY), ADDRESSES)
+    assert {line.what: line.connections for line in found.takes if line.pooler == "pool1"} == {
+        "pool1  a": 25,
+        "pool1  b": 25,
+        "pool1  limits of roles": -20,
+        "pool1  lookup of verifiers": 2,
+    }

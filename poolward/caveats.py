@@ -1,0 +1,123 @@
+"""What the numbers of a bill do not show: roles, limits and sessions that an operator should know of. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, Fleet, Pooler
+from poolward.observed import ServerState
+from poolward.settings import Version
+
+_LOCAL = ("local", "127.0.0.1", "::1")
+
+
+def of(
+    fleet: Fleet,
+    name: str,
+    state: ServerState,
+    versions: Mapping[str, Version | None],
+    addresses: Mapping[str, str],
+    roles: Sequence[str],
+) -> list[str]:
+    """Sentences to print under the bill of a server; `roles` are those that may log in through a pooler today."""
+    return [
+        *_superusers(fleet, name, state),
+        *_staying(fleet, name, state, addresses),
+        *_limits_of_roles(fleet, name, state, roles),
+        *_limits_of_databases(fleet, name, state),
+        *_poolers(fleet, versions),
+    ]
+
+
+def sessions(fleet: Fleet, name: str, state: ServerState, *, on_host: bool) -> dict[str, int]:
+    """Sessions seen now by role, on the database host or by role and address from elsewhere; the poolers' roles not."""
+    counted: dict[str, int] = {}
+    for row in state.backends:
+        if row["role"] in (fleet.servers[name].auth_role, PROBE_ROLE) or (row["address"] in _LOCAL) != on_host:
+            continue
+        key = str(row["role"]) if on_host else f"{row['role']} from {row['address']}"
+        counted[key] = counted.get(key, 0) + int(row["count"])
+    return counted
+
+
+def _superusers(fleet: Fleet, name: str, state: ServerState) -> Iterable[str]:
+    pooled = [
+        role for role in fleet.servers[name].allow_superusers if role in state.roles and state.roles[role].superuser
+    ]
+    if pooled:
+        yield (
+            f"The {state.superuser_reserved_connections} connections kept for superusers are not safe: "
+            f"{', '.join(pooled)} is pooled and superuser."
+        )
+
+
+def _staying(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> Iterable[str]:
+    if fleet.services and (strangers := _strangers(fleet, name, state, addresses)):
+        yield (
+            f"Sessions from addresses of no declared service, seen now and not counted: {'; '.join(strangers)}. "
+            "If they stay direct, there is that much less for the poolers."
+        )
+    undeclared = [s["name"] for s in fleet.services if s.get("direct") and s.get("connections") is None]
+    if undeclared:
+        yield (
+            f"{', '.join(undeclared)} stays direct and is not counted: say how many connections it opens at most "
+            '("connections": 2).'
+        )
+
+
+def _strangers(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[str]:
+    """Who comes from an address that is neither a pooler's nor a declared service's host: it may stay direct or not."""
+    known = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
+    return [
+        f"{who}: {count}"
+        for who, count in sorted(sessions(fleet, name, state, on_host=False).items())
+        if who.rpartition(" from ")[2] not in known
+    ]
+
+
+def _limits_of_roles(fleet: Fleet, name: str, state: ServerState, roles: Sequence[str]) -> Iterable[str]:
+    """A role's CONNECTION LIMIT holds for all poolers together; PostgreSQL does not apply it to superusers."""
+    for role in roles:
+        found = state.roles[role]
+        most = sum(_most_of_role(pooler, name, role) for pooler in fleet.poolers.values())
+        if 0 <= found.connection_limit < most and not found.superuser and role != PROBE_ROLE:
+            yield (
+                f"{role} has CONNECTION LIMIT {found.connection_limit}, and its pools may open {most} "
+                "(all entries of all poolers): beyond that its logins fail."
+            )
+
+
+def _most_of_role(pooler: Pooler, server: str, role: str) -> int:
+    pools = sum(
+        min(pooler.entry_size(entry) + pooler.entry_reserve(entry), pooler.entry_limit(entry))
+        for entry in pooler.entries
+        if entry.server == server and entry.keys.get("user", role) == role
+    )
+    return min(pools, pooler.user_limit(role) or pools)
+
+
+def _limits_of_databases(fleet: Fleet, name: str, state: ServerState) -> Iterable[str]:
+    for database in fleet.pooled_databases[name]:
+        limit = state.databases[database].connection_limit if database in state.databases else -1
+        most = sum(
+            pooler.entry_limit(entry)
+            for pooler in fleet.poolers.values()
+            for entry in pooler.entries
+            if (entry.server, entry.dbname) == (name, database)
+        )
+        if 0 <= limit < most:
+            yield (
+                f"The database {database} has CONNECTION LIMIT {limit}, and the poolers may open {most} on it: "
+                "beyond that logins fail, but a superuser's."
+            )
+
+
+def _poolers(fleet: Fleet, versions: Mapping[str, Version | None]) -> Iterable[str]:
+    for pooler, version in versions.items():
+        if version is not None and version < AUTH_ENTRY_SINCE:
+            yield (
+                f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
+                "connections are all busy lets nobody log in until one is free."
+            )
+    if len(fleet.poolers) == 1:
+        yield f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database."
