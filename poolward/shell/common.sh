@@ -1,5 +1,14 @@
 section() { printf '@%s\n' "$1"; }
 indented() { sed 's/^/|/'; }
+state_dir=/var/lib/poolward
+
+# One line of JSON to the host's own journal, which outlives the machine of whoever runs this.
+journal() {
+    mkdir -p "$state_dir"
+    printf '%s\n' "$1" >>"$state_dir/journal.jsonl"
+    sync "$state_dir/journal.jsonl"
+}
+
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # Everything PgBouncer does, it does as this user; only this user is let into the console without a password.

@@ -1,0 +1,119 @@
+"""One cutover at a time: a lease on the first database host, renewed at every step."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pyinfra.api import Host
+
+from poolward import remote, shell
+from poolward.errors import PoolwardError
+
+SECONDS = 120
+"""How long a lease lives without being renewed; a run renews it at each step and in every look of a proof."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass
+class Lease:
+    """The right to move services of a fleet."""
+
+    host: Host
+    """The first database host, which keeps it."""
+    token: str
+    why: str
+    _renewed: float = field(default=0.0, init=False)
+    _since: float = field(default_factory=time.time, init=False)
+
+    def take(self) -> str:
+        """Take the lease; returns a sentence where another one's was taken over, else an empty string.
+
+        Raises PoolwardError with who holds it, why and since when, unless that one has expired or its process is gone
+        on this very machine.
+        """
+        state, says, owner = self._ask()
+        if state == "held" and _is_gone(says):
+            state, says, owner = self._ask(instead_of=owner)
+        if state == "held":
+            raise PoolwardError(
+                f"Another run holds the fleet: {_told(says)}.",
+                "Wait for its end. If it died on another machine, its lease expires by itself within two minutes.",
+            )
+        self._renewed = time.monotonic()
+        return f"took over the lease of {_told(says)}, which ended without giving it back" if state == "after" else ""
+
+    def renew(self) -> None:
+        """Renew it when a quarter of it has passed; raises PoolwardError when somebody else has it by now."""
+        if time.monotonic() - self._renewed > SECONDS / 4:
+            remote.must(self.host, self._command("renew", "renew the lease on the fleet"))
+            self._renewed = time.monotonic()
+
+    def release(self) -> None:
+        """Give it back."""
+        remote.must(self.host, self._command("release", "give the lease on the fleet back"))
+
+    def _ask(self, instead_of: str = "") -> tuple[str, str, str]:
+        answer = remote.must(self.host, self._command("take", "take the lease on the fleet", instead_of))
+        first, _, says = answer.partition("\n")
+        state, _, owner = first.split()
+        return state, says.strip(), owner
+
+    def _command(self, action: str, purpose: str, instead_of: str = "") -> shell.Command:
+        holder = {
+            "who": getpass.getuser(),
+            "machine": socket.gethostname(),
+            "boot": _boot(),
+            "pid": os.getpid(),
+            "started": _started(os.getpid()),
+            "why": self.why,
+            "since": self._since,
+        }
+        return shell.script(
+            "lease",
+            purpose,
+            15,
+            action=action,
+            token=self.token,
+            holder=json.dumps(holder),
+            seconds=SECONDS,
+            instead_of=instead_of,
+        )
+
+
+def _is_gone(says: str) -> bool:
+    """Whether the holder ran on this machine, in this boot, and its process has ended."""
+    try:
+        holder = json.loads(says)
+        pid, started = int(holder["pid"]), str(holder["started"])
+    except (ValueError, KeyError, TypeError):
+        return False
+    same_machine = holder.get("machine") == socket.gethostname() and _boot() == holder.get("boot") != ""
+    return same_machine and _started(pid) != started
+
+
+def _boot() -> str:
+    return _BOOT_ID.read_text().strip() if _BOOT_ID.exists() else ""
+
+
+def _started(pid: int) -> str:
+    """When a process started, in ticks since the boot; empty when it is gone or this system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+def _told(says: str) -> str:
+    try:
+        holder = json.loads(says)
+        since = time.strftime("%H:%M:%S", time.localtime(float(holder["since"])))
+        return f"{holder['who']} on {holder['machine']} (pid {holder['pid']}), since {since}, to {holder['why']}"
+    except (ValueError, KeyError, TypeError):
+        return "somebody who did not say who"

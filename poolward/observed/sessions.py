@@ -1,0 +1,209 @@
+"""Who is connected to what, from three sides: an application host's sockets, a pooler's lists, a server's backends."""
+
+from __future__ import annotations
+
+import csv
+import ipaddress
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from poolward.observed._answer import Unreadable, sections
+
+
+class Endpoint(NamedTuple):
+    """One end of a TCP connection, written the same whoever names it: `::ffff:10.0.0.1` is `10.0.0.1`."""
+
+    address: str
+    port: int
+
+    @classmethod
+    def of(cls, address: str, port: int | str) -> Endpoint:
+        """Raises ValueError where `address` is none."""
+        found = ipaddress.ip_address(address.strip("[]").partition("%")[0])
+        mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+        return cls(str(mapped or found), int(port))
+
+    @classmethod
+    def parse(cls, text: str) -> Endpoint:
+        """Read `10.0.0.1:5432` or `[::1]:5432`; raises ValueError."""
+        address, _, port = text.rpartition(":")
+        return cls.of(address, port)
+
+    def __str__(self) -> str:
+        return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
+
+
+@dataclass(frozen=True)
+class Socket:
+    """An established connection of a process on an application host."""
+
+    pid: int
+    unit: str
+    """The systemd unit the process belongs to; empty where it belongs to none."""
+    program: str
+    local: Endpoint
+    peer: Endpoint
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A client session on a PostgreSQL server (pg_stat_activity)."""
+
+    pid: int
+    database: str
+    role: str
+    application: str
+    peer: Endpoint | None
+    """Where its client is; None for a Unix socket."""
+    state: str
+    superuser: bool
+    idle: float
+    """Seconds since its state changed last."""
+    age: float
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The sessions of one server, and how many it may have."""
+
+    started: float
+    """When the server started, in seconds of the epoch."""
+    limit: int
+    """`max_connections` less what is reserved."""
+    backends: tuple[Backend, ...]
+
+    @classmethod
+    def parse(cls, text: str) -> Sessions:
+        """Read what `observe_sessions.sql` prints; raises Unreadable."""
+        try:
+            read = json.loads(text)
+            return cls(
+                float(read["started"]),
+                read["max_connections"] - read["superuser_reserved_connections"] - read["reserved_connections"],
+                tuple(_backend(row) for row in read["backends"]),
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise Unreadable(f"The server's sessions could not be read ({type(error).__name__}: {error}).") from error
+
+
+@dataclass(frozen=True)
+class PooledClient:
+    """One row of SHOW CLIENTS."""
+
+    database: str
+    role: str
+    peer: Endpoint | None
+    pid: int
+    """The client's process, known only for a Unix socket; else 0."""
+    application: str
+    waiting: bool
+    wait: float
+    """Seconds it has been waiting for a server connection."""
+
+
+@dataclass(frozen=True)
+class PooledServer:
+    """One row of SHOW SERVERS: the backend's pid, and this end of the connection where it is TCP."""
+
+    database: str
+    role: str
+    pid: int
+    local: Endpoint | None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What goes through one pooler."""
+
+    clock: float
+    clients: tuple[PooledClient, ...]
+    servers: tuple[PooledServer, ...]
+    max_wait: float
+    """Seconds the client that waits longest has waited."""
+    log: tuple[str, ...]
+    """What it said of failing clients and servers since it was asked last."""
+
+    @classmethod
+    def parse(cls, lines: Iterable[str]) -> Traffic:
+        """Read the output of `observe_traffic.sh`; raises Unreadable when any part of it is missing."""
+        found = sections(lines)
+        try:
+            pools = list(csv.DictReader(found["pools"]))
+            return cls(
+                float(found["clock"][0]),
+                tuple(_client(row) for row in csv.DictReader(found["clients"]) if row["database"] != "pgbouncer"),
+                tuple(_server(row) for row in csv.DictReader(found["servers"])),
+                max((int(row["maxwait"]) + int(row["maxwait_us"]) / 1e6 for row in pools), default=0.0),
+                tuple(found["log"]),
+            )
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise Unreadable(f"The pooler's sessions could not be read ({type(error).__name__}: {error}).") from error
+
+
+def read_sockets(sockets: Iterable[str], processes: Iterable[str]) -> tuple[Socket, ...]:
+    """The sockets `ss` printed, one per process that holds them; raises Unreadable for a line it cannot be sure of.
+
+    A socket whose process ended between the two looks keeps an empty unit and program.
+    """
+    known: dict[int, tuple[str, str]] = {}
+    for line in processes:
+        pid, unit, program = line.split("\t", 2)
+        known[int(pid)] = ("" if unit == "-" else unit, told(program))
+    found: list[Socket] = []
+    for line in filter(None, sockets):
+        words = line.split(None, 4)
+        try:
+            local, peer = Endpoint.parse(words[2]), Endpoint.parse(words[3])
+        except (IndexError, ValueError) as error:
+            raise Unreadable(f"A socket could not be read: {line[:80]!r}.") from error
+        pids = sorted({int(pid) for pid in re.findall(r"pid=(\d+)", words[4] if len(words) > 4 else "")})
+        found += [Socket(pid, *known.get(pid, ("", "")), local, peer) for pid in pids or [0]]
+    return tuple(found)
+
+
+def told(command_line: str) -> str:
+    """A command line as far as it can be shown: the program and its script, nothing that may hold a secret."""
+    words = command_line.split()
+    safe = [word for word in words[:3] if not re.search(r"://|@|=|password|^-", word, re.IGNORECASE)]
+    return " ".join(safe)
+
+
+def _backend(row: Mapping[str, object]) -> Backend:
+    address, port = row["address"], row["port"]
+    return Backend(
+        pid=int(str(row["pid"])),
+        database=str(row["database"]),
+        role=str(row["role"]),
+        application=str(row["application"]),
+        peer=Endpoint.of(str(address), str(port)) if address is not None else None,
+        state=str(row["state"]),
+        superuser=bool(row["superuser"]),
+        idle=float(str(row["idle"] or 0)),
+        age=float(str(row["age"] or 0)),
+    )
+
+
+def _client(row: Mapping[str, str]) -> PooledClient:
+    local = row["addr"] == "unix"
+    return PooledClient(
+        database=row["database"],
+        role=row["user"],
+        peer=None if local else Endpoint.of(row["addr"], row["port"]),
+        pid=int(row["remote_pid"] or 0) if local else 0,
+        application=row["application_name"] or "",
+        waiting=row["state"].startswith("waiting"),
+        wait=int(row["wait"]) + int(row["wait_us"]) / 1e6,
+    )
+
+
+def _server(row: Mapping[str, str]) -> PooledServer:
+    local = row["addr"] == "unix" or row["local_addr"] in ("", "unix")
+    return PooledServer(
+        row["database"],
+        row["user"],
+        int(row["remote_pid"] or 0),
+        None if local else Endpoint.of(row["local_addr"], row["local_port"]),
+    )

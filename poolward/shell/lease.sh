@@ -1,0 +1,32 @@
+# The fleet's one lock, as a lease: it expires by this host's clock unless it is renewed.
+# variables: action (take, renew or release), token, holder (one line of JSON), seconds, instead_of (a token to replace)
+mkdir -p "$state_dir"
+file=$state_dir/lease
+exec 9>"$state_dir/lease.lock"
+flock -w 5 9 || fail "the lease is being changed by somebody else"
+now=$(date +%s)
+expires=0 owner='' says=''
+if [ -f "$file" ]; then { read -r expires owner && IFS= read -r says; } <"$file" || expires=0; fi
+
+write() {
+    printf '%s %s\n%s\n' "$((now + seconds))" "$token" "$holder" >"$file.part"
+    mv -f "$file.part" "$file"
+}
+
+case $action in
+take)
+    if [ -n "$owner" ] && [ "$owner" != "$token" ] && [ "$owner" != "$instead_of" ] && [ "$expires" -gt "$now" ]; then
+        printf 'held %s %s\n%s\n' "$((expires - now))" "$owner" "$says"
+        exit 0
+    fi
+    write
+    if [ -n "$owner" ] && [ "$owner" != "$token" ]; then printf 'after %s %s\n%s\n' "$((now - expires))" "$owner" "$says"; else printf 'free 0 -\n\n'; fi
+    ;;
+renew)
+    [ "$owner" = "$token" ] || fail "the lease was taken over: $says"
+    write
+    ;;
+release)
+    [ "$owner" != "$token" ] || rm -f "$file"
+    ;;
+esac

@@ -1,0 +1,67 @@
+# Services of an application host, and every socket it has to a database or a pooler.
+# variables: services (one per line: name, unit, settings file, health URL, separated by tabs; - where there is none),
+#   ports (of the databases and poolers), health_timeout (seconds)
+tab=$(printf '\t')
+
+file() { # file PATH: owner, group, mode and time of the last change, and the bytes, of which nothing is printed
+    [ -f "$1" ] || return 0
+    stat -c '%U %G %a' "$1"
+    find "$1" -maxdepth 0 -printf '%C@\n'
+    base64 -w0 "$1"
+    printf '\n'
+}
+
+status_of() { # status_of URL: its HTTP status, with whatever this host has to ask for it
+    if command -v curl >/dev/null; then
+        curl -s -o /dev/null -m "$health_timeout" -w '%{http_code}' "$1"
+    elif command -v wget >/dev/null; then
+        wget -q -O /dev/null -T "$health_timeout" -t 1 --server-response "$1" 2>&1 | awk '$1 ~ /^HTTP/ { print $2; exit }'
+    else
+        case $1 in http://*) ;; *) fail "neither curl nor wget is here to ask $1" ;; esac
+        address=${1#http://}
+        path=/${address#*/}
+        [ "$path" != "/$address" ] || path=/
+        address=${address%%/*}
+        port=${address##*:}
+        [ "$port" != "$address" ] || port=80
+        timeout "$health_timeout" bash -c 'exec 3<>"/dev/tcp/$0/$1"; printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$2" "$0" >&3
+            read -r _ status _ <&3; printf "%s" "$status"' "${address%:*}" "$port" "$path"
+    fi
+}
+
+section clock
+date +%s.%N
+printf '%s\n' "$services" | while IFS="$tab" read -r name unit settings health; do
+    [ -n "$name" ] || continue
+    if [ "$unit" != - ]; then
+        section "unit $name"
+        systemctl show "$unit" --timestamp=us+utc -p Id -p LoadState -p ActiveState -p SubState -p MainPID -p NRestarts \
+            -p ExecMainStartTimestamp -p EnvironmentFiles -p NeedDaemonReload
+    fi
+    section "path $name"
+    path=$(readlink -e -- "$settings") && printf '%s\n' "$path" || path=$settings
+    section "settings $name"
+    file "$path"
+    section "before $name"
+    file "$path.before-poolward"
+    section "unproved $name"
+    [ ! -f "$path.unproved-poolward" ] || { cat "$path.unproved-poolward"; printf '\n'; }
+    if [ "$health" != - ]; then
+        section "health $name"
+        status_of "$health" 2>/dev/null || printf 'no answer'
+        printf '\n'
+    fi
+done
+
+section sockets
+filter=
+for port in $ports; do filter="${filter:+$filter or }dport = :$port"; done
+found=$(ss -Htnp state established "( $filter )")
+printf '%s\n' "$found"
+section processes
+for pid in $(printf '%s\n' "$found" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do
+    # A process that ends meanwhile is not there any more, and neither is its socket.
+    unit=$(sed -n 's#^0::.*/\([^/]*\.\(service\|scope\)\).*#\1#p' "/proc/$pid/cgroup" 2>/dev/null) || continue
+    printf '%s\t%s\t%s\n' "$pid" "${unit:--}" "$(tr '\0\n' '  ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c 1-300)"
+done
+section end

@@ -1,0 +1,15 @@
+# Who is connected through this pooler, and what it said of clients lately.
+# variables: since (seconds of the epoch on this host, 0 for nothing of the log)
+pid=$(main_pid)
+[ "$pid" != 0 ] || fail "PgBouncer does not run"
+where=$(console_of "$pid")
+[ -n "$where" ] || fail "PgBouncer has no Unix socket to ask it by"
+section clock
+date +%s.%N
+console ${where% *} ${where##* } -c '\echo @clients' -c 'SHOW CLIENTS' -c '\echo @servers' -c 'SHOW SERVERS' \
+    -c '\echo @pools' -c 'SHOW POOLS'
+section log
+if [ "$since" != 0 ]; then
+    journalctl -u pgbouncer --since "@$since" -o cat -n 2000 | grep -E '^C-.*(pooler error|login failed)|ERROR|FATAL' | tail -n 200 || :
+fi
+section end

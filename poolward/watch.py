@@ -1,0 +1,112 @@
+"""One live look at a fleet in motion: services, poolers and servers, at the same moment; it changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from pyinfra.api import State
+
+from poolward import inventory, remote, shell, survey
+from poolward.errors import PoolwardError
+from poolward.evidence import Seen
+from poolward.fleet import Fleet
+from poolward.observed import ApplicationState, Sessions, Traffic
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked about one service on its host."""
+
+    name: str
+    unit: str = ""
+    settings: str = ""
+    """The path of its settings file."""
+    health: str = ""
+    """A URL."""
+
+    @property
+    def line(self) -> str:
+        parts = (self.name, self.unit or "-", self.settings or "-", self.health or "-")
+        if any("\t" in part or "\n" in part for part in parts):
+            raise PoolwardError(f"{self.name!r}: a name, path or URL cannot hold a tab or a line break.")
+        return "\t".join(parts)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything that was seen at one moment."""
+
+    applications: Mapping[str, ApplicationState]
+    seen: Seen
+
+
+def look(
+    state: State,
+    fleet: Fleet,
+    asked: Mapping[str, Iterable[Asked]],
+    *,
+    health_timeout: int = 5,
+    log_since: Mapping[str, float] | None = None,
+) -> Look:
+    """Look at these services (by host) and at every pooler and server, in parallel; raises Refused if any is silent.
+
+    `log_since` gives, by pooler and in its own clock, from when on its log is read.
+    """
+    since = log_since or {}
+    ports = sorted({server.port for server in fleet.servers.values()} | {listen_port(fleet, p) for p in fleet.poolers})
+    jobs: dict[str, Callable[[], ApplicationState | Traffic | Sessions]] = {}
+    for name, services in asked.items():
+        jobs[f"application {name}"] = partial(application, state, name, list(services), ports, health_timeout)
+    jobs |= {f"pooler {name}": partial(traffic, state, name, since.get(name, 0.0)) for name in fleet.poolers}
+    jobs |= {f"server {name}": partial(sessions, state, fleet, name) for name in fleet.servers}
+    answers = survey.together(jobs)
+    applications = {
+        name: found for name in asked if isinstance(found := answers[f"application {name}"], ApplicationState)
+    }
+    return Look(
+        applications,
+        Seen(
+            {name: found.sockets for name, found in applications.items()},
+            {n: found for n in fleet.servers if isinstance(found := answers[f"server {n}"], Sessions)},
+            {n: found for n in fleet.poolers if isinstance(found := answers[f"pooler {n}"], Traffic)},
+        ),
+    )
+
+
+def listen_port(fleet: Fleet, pooler: str) -> int:
+    """The port clients reach a pooler by."""
+    return int(str(fleet.poolers[pooler].effective("listen_port")))
+
+
+def application(
+    state: State, name: str, services: list[Asked], ports: list[int], health_timeout: int
+) -> ApplicationState:
+    """The services of one application host; raises CommandFailed or Unreadable."""
+    command = shell.script(
+        "observe_services",
+        "look at its services",
+        20 + health_timeout * len(services),
+        services=[asked.line for asked in services],
+        ports=[str(port) for port in ports],
+        health_timeout=health_timeout,
+    )
+    return ApplicationState.parse(remote.must(inventory.host(state, name), command).splitlines())
+
+
+def traffic(state: State, name: str, since: float = 0.0) -> Traffic:
+    """Who is connected through one pooler; raises CommandFailed or Unreadable."""
+    command = shell.script(
+        "observe_traffic", "look at the pooler's sessions", 15, since=f"{since:.3f}" if since else "0"
+    )
+    return Traffic.parse(remote.must(inventory.host(state, name), command).splitlines())
+
+
+def sessions(state: State, fleet: Fleet, name: str) -> Sessions:
+    """The sessions of one server; raises CommandFailed or Unreadable."""
+    sql = (shell.SQL / "observe_sessions.sql").read_text()
+    command = shell.script(
+        "observe_sessions", "look at the server's sessions", 15, port=fleet.servers[name].port, sql=sql
+    )
+    return Sessions.parse(remote.must(inventory.host(state, name), command))

@@ -1,0 +1,125 @@
+"""Nine services under one superuser on one host, told apart by their sockets alone."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolward import evidence
+from poolward.evidence import Seen
+from poolward.observed.sessions import (
+    Backend,
+    Endpoint,
+    PooledClient,
+    PooledServer,
+    Sessions,
+    Socket,
+    Traffic,
+    read_sockets,
+    told,
+)
+
+APP, POOL, DB = "10.0.0.31", "10.0.0.21", "10.0.0.11"
+
+
+def socket(unit: str, port: int, to: str, pid: int = 100) -> Socket:
+    return Socket(pid, unit, f"python3 /srv/{unit}.py", Endpoint(APP, port), Endpoint(to, 5432 if to == DB else 6432))
+
+
+def backend(pid: int, peer: Endpoint | None, role: str = "postgres") -> Backend:
+    return Backend(pid, "shop", role, "same", peer, "idle", True, 10.0, 100.0)
+
+
+def client(port: int, *, waiting: bool = False, wait: float = 0.0) -> PooledClient:
+    return PooledClient("shop", "postgres", Endpoint(APP, port), 0, "same", waiting, wait)
+
+
+def seen(
+    sockets: list[Socket], backends: list[Backend], clients: list[PooledClient], servers: list[PooledServer]
+) -> Seen:
+    traffic = Traffic(0.0, tuple(clients), tuple(servers), 0.0, ())
+    return Seen({"app1": sockets}, {"db1": Sessions(0.0, 97, tuple(backends))}, {"pool1": traffic})
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdefghi"), st.sampled_from([DB, POOL])), max_size=60))
+def test_services_under_one_role_on_one_host_are_told_apart(made: list[tuple[str, str]]) -> None:
+    sockets = [socket(f"{name}.service", 40000 + number, to) for number, (name, to) in enumerate(made)]
+    look = seen(
+        sockets,
+        [backend(number, s.local) for number, s in enumerate(sockets) if s.peer.address == DB],
+        [client(s.local.port) for s in sockets if s.peer.address == POOL],
+        [],
+    )
+    for name in "abcdefghi":
+        found = evidence.census(look, "app1", f"{name}.service")
+        assert len(found.direct) == made.count((name, DB))
+        assert len(found.pooled) == made.count((name, POOL))
+        assert not found.unmatched
+    declared = {"app1": [f"{name}.service" for name in "abcdefgh"]}
+    assert len(evidence.bypasses(look, declared)) == made.count(("i", DB))
+
+
+def test_a_socket_that_a_forked_worker_shares_is_one_session() -> None:
+    shared = socket("a.service", 40000, DB)
+    worker = dataclasses.replace(shared, pid=101)
+    found = evidence.census(seen([shared, worker], [backend(1, shared.local)], [], []), "app1", "a.service")
+    assert len(found.direct) == 1
+
+
+def test_a_socket_nobody_names_is_neither_direct_nor_pooled() -> None:
+    lost = socket("a.service", 40000, POOL)
+    found = evidence.census(seen([lost], [], [], []), "app1", "a.service")
+    assert (found.direct, found.pooled, found.unmatched) == ((), (), (lost,))
+
+
+def test_the_poolers_own_backends_are_no_bypass_even_on_an_application_host() -> None:
+    """App-local poolers connect from the application's own address."""
+    end = Endpoint(APP, 50000)
+    look = seen(
+        [socket("a.service", 40000, POOL)],
+        [backend(7, end)],
+        [client(40000)],
+        [PooledServer("shop", "postgres", 7, end)],
+    )
+    assert evidence.bypasses(look, {"app1": ["a.service"]}) == []
+
+
+def test_a_bypass_is_named_by_pid_address_and_program() -> None:
+    job = Socket(4122, "cron.service", "python /srv/report.py", Endpoint(APP, 51106), Endpoint(DB, 5432))
+    (found,) = evidence.bypasses(seen([job], [backend(9, job.local)], [], []), {"app1": ["a.service"]})
+    assert str(found) == "pid 4122 python /srv/report.py at 10.0.0.31:51106, backend 9 on db1 as postgres"
+
+
+def test_a_line_of_the_log_counts_for_the_service_unless_another_ones_session_is_meant() -> None:
+    mine, other = [client(40000)], [client(40001)]
+    log = [
+        "C-0x1: shop/postgres@10.0.0.31:40000 pooler error: query_wait_timeout",
+        "C-0x2: shop/postgres@10.0.0.31:40001 pooler error: query_wait_timeout",
+        "C-0x3: shop/postgres@10.0.0.31:40002 login failed: db=shop user=postgres",
+        "C-0x4: shop/postgres@10.0.0.99:40000 login failed: db=shop user=postgres",
+    ]
+    found = evidence.complaints(log, evidence.Census(pooled=tuple(mine)), [evidence.Census(pooled=tuple(other))], APP)
+    assert found == [log[0], log[2]]
+
+
+def test_sockets_are_read_as_ss_prints_them() -> None:
+    lines = [
+        '0      0      10.0.0.31:35824 10.0.0.11:5432 users:(("python3",pid=161,fd=4),("python3",pid=162,fd=4)) ',
+        '0      0      [::ffff:10.0.0.31]:35830 [::ffff:10.0.0.11]:5432 users:(("java",pid=7,fd=6))',
+        "0      0      10.0.0.31:35831 10.0.0.11:5432 ",
+    ]
+    found = read_sockets(lines, ["161\ta.service\tpython3 /srv/a.py", "162\ta.service\tpython3 /srv/a.py"])
+    assert [(s.pid, s.unit, str(s.local)) for s in found] == [
+        (161, "a.service", "10.0.0.31:35824"),
+        (162, "a.service", "10.0.0.31:35824"),
+        (7, "", "10.0.0.31:35830"),
+        (0, "", "10.0.0.31:35831"),
+    ]
+
+
+def test_a_command_line_is_told_without_what_may_be_a_secret() -> None:
+    assert told("python /srv/report.py --dsn postgres://u:secret@h/db") == "python /srv/report.py"
+    assert told("psql postgres://u:secret@h/db") == "psql"
+    assert told("app PGPASSWORD=x --password y") == "app"
