@@ -1,4 +1,4 @@
-"""What the fleet may open at worst after each move: the services still direct, and the pools of those that moved. Pure."""
+"""What may be open at worst after each move: the services still direct, and the pools of those that moved. Pure."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ class AfterMove:
     def __str__(self) -> str:
         spare = self.left - self.worst_case
         fits = f"fits, {spare} to spare" if spare >= 0 else f"{-spare} over"
-        if spare < 0 and self.worst_case < self.before:
-            fits += f", but {self.before - self.worst_case} fewer than before"
-        return (
-            f"after {self.name}: {self.direct} direct + {self.pools} pooled = {self.worst_case} of {self.left}, {fits}"
-        )
+        if spare < 0 and self.allowed:
+            fewer = self.before - self.direct - self.pools
+            fits += f", but the services may open {f'{fewer} fewer' if fewer else 'no more'} than before"
+        parts = f"{self.direct} direct + {self.pools} pooled + {self.lookups} lookups"
+        return f"after {self.name}: {parts} = {self.worst_case} of {self.left}, {fits}"
 
 
 def after_each(bill: Bill, moved: Iterable[Mover], moving: Sequence[Mover]) -> list[AfterMove]:
