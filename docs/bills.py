@@ -127,6 +127,7 @@ def _server(max_connections: int) -> ServerState:
     """A PostgreSQL 17 as it comes, with two roles that may log in."""
     role = Role(True, False, False, False, False, False, -1, False, "scram-sha-256", (), ())
     return ServerState(
+        read_as="postgres",
         version="17.6",
         version_num=170006,
         in_recovery=False,

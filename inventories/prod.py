@@ -9,7 +9,9 @@ group of hosts, so keep helpers in a module of their own. A host's name is how g
 """
 
 # One entry per PostgreSQL server, always the primary. The poolers connect to `postgresql_address` where that differs
-# from the address you reach the host by, and to `postgresql_port` where that is not 5432.
+# from the address you reach the host by, and to `postgresql_port` where that is not 5432. Where there is no host to log
+# in to, `postgresql_dsn` ("host=db1.internal user=monitor dbname=postgres", no password in it) is enough for plan,
+# verify and size; a deploy needs the host.
 databases = [
     ("db1", {"ssh_hostname": "db1.internal", "postgresql_address": "10.0.0.11"}),
 ]

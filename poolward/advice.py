@@ -7,13 +7,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from poolward import hba
 from poolward.errors import Problem
 from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, Fleet, Server
-from poolward.observed import ServerState
+from poolward.observed import HbaRule, ServerState
 
 
 def problems(
     fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Sequence[str]
 ) -> list[Problem]:
     """What keeps these poolers from being put in front of this server."""
+    if server.dsn or state.hba is None:
+        return [
+            Problem(
+                server.name,
+                "is known by a connection string alone (postgresql_dsn), and a deploy needs root on its host",
+                "leave postgresql_dsn out and give its ssh_hostname; plan, verify and size take --dsn instead",
+            )
+        ]
     found: list[Problem] = []
     if state.in_recovery:
         found.append(
@@ -40,7 +48,7 @@ def problems(
         if rule.error
     ]
     if not server.manage_hba:
-        found += _missing_rules(fleet, server, state, addresses, poolers)
+        found += _missing_rules(fleet, server, state.hba, addresses, poolers)
     return found
 
 
@@ -66,7 +74,7 @@ def notes(fleet: Fleet, states: Mapping[str, ServerState], addresses: Mapping[st
                 "Set password_encryption = 'scram-sha-256' and give each its password again (\\password in psql)."
             )
         poolers = set(addresses.values())
-        by_address = [rule for rule in hba.rules_by_address(state.hba) if rule.address not in poolers]
+        by_address = [rule for rule in hba.rules_by_address(state.hba or ()) if rule.address not in poolers]
         if by_address:
             told = "; ".join(hba.shown(rule) for rule in by_address)
             yield (
@@ -76,7 +84,7 @@ def notes(fleet: Fleet, states: Mapping[str, ServerState], addresses: Mapping[st
 
 
 def _missing_rules(
-    fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Sequence[str]
+    fleet: Fleet, server: Server, rules: Sequence[HbaRule], addresses: Mapping[str, str], poolers: Sequence[str]
 ) -> Iterable[Problem]:
     missing: dict[str, list[str]] = {}
     for name in poolers:
@@ -89,8 +97,8 @@ def _missing_rules(
             continue
         for role in (server.auth_role, PROBE_ROLE):
             missing.setdefault(name, [])
-            missing[name] += hba.missing(state.hba, wanted, address, role)
-        plain = [hba.first_match(state.hba, database, PROBE_ROLE, address, tls=False) for database in wanted]
+            missing[name] += hba.missing(rules, wanted, address, role)
+        plain = [hba.first_match(rules, database, PROBE_ROLE, address, tls=False) for database in wanted]
         tls_only = any(rule is None or rule.method == "reject" for rule in plain)
         if tls_only and not missing[name] and str(fleet.poolers[name].effective("server_tls_sslmode")) == "disable":
             yield Problem(

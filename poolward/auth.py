@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from poolward import templates
 from poolward.errors import PoolwardError
 from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
-from poolward.observed import DatabaseState, Function, Role, ServerState
+from poolward.observed import Function, Inside, Role, ServerState
 from poolward.settings import Version
 
 QUERY = "SELECT rolname, rolpassword FROM pgbouncer.user_lookup($1::pg_catalog.text)"
@@ -58,7 +58,10 @@ def secret_problem(secret: str) -> str | None:
 
 
 def differences(server: Server, state: ServerState, databases: Iterable[str]) -> list[str]:
-    """What auth_setup.sql would change on this server, one phrase each; raises PoolwardError for a missing database."""
+    """What auth_setup.sql would change on this server, one phrase each, as far as it was seen (`unseen` has the rest).
+
+    Raises PoolwardError for a missing database.
+    """
     found = list(_role_differences(server.auth_role, state.roles.get(server.auth_role), -1, ()))
     found += _role_differences(PROBE_ROLE, state.roles.get(PROBE_ROLE), PROBE_CONNECTION_LIMIT, PROBE_SETTINGS)
     for name in databases:
@@ -67,7 +70,8 @@ def differences(server: Server, state: ServerState, databases: Iterable[str]) ->
                 f"{server.name} has no database {name!r} that accepts connections.",
                 "Correct `dbname` (or the entry's name) in pgbouncer_databases, or create the database.",
             )
-        found += [f"{name}: {difference}" for difference in _database_differences(server, state.databases[name])]
+        if inside := state.databases[name].inside:
+            found += [f"{name}: {difference}" for difference in _database_differences(server, inside)]
     return found
 
 
@@ -91,11 +95,11 @@ def _role_differences(
     if role.settings != wanted_settings:
         wanted, found = ", ".join(wanted_settings) or "nothing", ", ".join(role.settings) or "nothing"
         yield f"role {name} is set to {found} instead of {wanted} (ALTER ROLE … SET)"
-    if role.password != "scram-sha-256":
+    if role.password not in ("scram-sha-256", None):
         yield f"role {name} has no SCRAM password"
 
 
-def _database_differences(server: Server, database: DatabaseState) -> Iterable[str]:
+def _database_differences(server: Server, database: Inside) -> Iterable[str]:
     for role, granted in (database.connect or {}).items():
         if not granted:
             yield f"{role} was not granted CONNECT"

@@ -152,13 +152,13 @@ def bills(seen: Seen) -> dict[str, Bill]:
 
 
 def passing_roles(fleet: Fleet, name: str, state: ServerState) -> list[str]:
-    """The roles of a server that may log in through a pooler today."""
+    """The roles of a server that may log in through a pooler today, or might, where their password was not seen."""
     server = fleet.servers[name]
     return sorted(
         role
         for role, found in state.roles.items()
         if found.login
-        and found.password == "scram-sha-256"
+        and found.password in ("scram-sha-256", None)
         and role != server.auth_role
         and (not (found.superuser or found.replication) or role in server.allow_superusers)
     )

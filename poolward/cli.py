@@ -1,6 +1,6 @@
 """The command line beside pyinfra's: `run`, a guard around it, and `verify`, what is true as a table.
 
-Exit codes: 0 clean, 2 pending or drift, 1 any error, usage included.
+Exit codes: 0 clean, 2 pending or drift, 3 neither in what could be seen, 1 any error, usage included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from rich.console import Console
 from poolward import guard
 from poolward.errors import PoolwardError
 
-CLEAN, ERROR, DRIFT = 0, 1, 2
+CLEAN, ERROR, DRIFT, UNSEEN = 0, 1, 2, 3
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,8 +25,18 @@ CLEAN, ERROR, DRIFT = 0, 1, 2
 def cli() -> None:
     """PgBouncer in front of a PostgreSQL that runs out of connections: planned, proved, reversible.
 
-    Exit codes: 0 clean, 2 pending or drift, 1 any error, usage included.
+    Exit codes: 0 clean, 2 pending or drift, 3 neither in what could be seen, 1 any error, usage included.
     """
+
+
+_dsns = click.option(
+    "--dsn",
+    "dsns",
+    multiple=True,
+    metavar='NAME="CONNINFO"',
+    help="Ask the server of this database host by libpq's connection string, from here, instead of on its host. "
+    "pg_monitor is enough; the password comes from ~/.pgpass, PGPASSFILE or a service.",
+)
 
 
 @cli.command(context_settings={"ignore_unknown_options": True})
@@ -46,46 +56,56 @@ def run(deploy: str, inventory: str, options: tuple[str, ...]) -> int:
 @cli.command()
 @click.argument("inventory")
 @click.option("--limit", multiple=True, help="Only these hosts or groups; may be repeated.")
+@_dsns
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
-def verify(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+def verify(inventory: str, limit: tuple[str, ...], dsns: tuple[str, ...], as_json: bool) -> int:
     """Show what is true on the hosts of INVENTORY, and whether it is as declared. Changes nothing.
 
     Reads as root on the poolers and as postgres on the database hosts, and logs in through every entry as the probe.
+
+    Exit codes: 0 all of it is as declared, 2 drift, 3 no drift in what could be seen, 1 any error.
     """
     from poolward import report  # it loads pyinfra, which patches the standard library
 
-    return _present(report.make(inventory, limit), as_json)
+    return _present(report.make(inventory, limit, _by_server(dsns)), as_json)
 
 
 @cli.command()
 @click.argument("inventory")
 @click.option("--limit", multiple=True, help="Only these hosts or groups; may be repeated.")
+@_dsns
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
-def plan(inventory: str, limit: tuple[str, ...], as_json: bool) -> int:
+def plan(inventory: str, limit: tuple[str, ...], dsns: tuple[str, ...], as_json: bool) -> int:
     """Show the bill of every server, and what a deploy of INVENTORY would change. Changes nothing.
 
-    Exit codes: 0 nothing to do, 2 changes pending, 1 any error.
+    Exit codes: 0 nothing to do, 2 changes pending, 3 nothing to do in what could be seen, 1 any error.
     """
     from poolward import plan as planning
 
-    return _present(planning.make(inventory, limit), as_json)
+    return _present(planning.make(inventory, limit, _by_server(dsns)), as_json)
 
 
 @cli.command()
 @click.argument("inventory")
 @click.option("--window", default=60.0, show_default=True, help="Seconds to sample for.")
 @click.option("--interval", default=0.5, show_default=True, help="Seconds between two samples.")
+@_dsns
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
-def size(inventory: str, window: float, interval: float, as_json: bool) -> int:
+def size(inventory: str, window: float, interval: float, dsns: tuple[str, ...], as_json: bool) -> int:
     """Propose pool sizes for the databases of INVENTORY from what they really use. Changes nothing.
 
-    Samples pg_stat_activity on the database hosts, as postgres, in a read-only session.
+    Samples pg_stat_activity in a read-only session, as postgres on the database hosts or by --dsn. Poolers are not
+    asked, and need not be declared yet.
     """
     from poolward import sizing
 
     if not as_json:
         click.echo(f"Sampling for {window:g} s …", err=True)
-    return _present(sizing.make(inventory, window, interval), as_json)
+    return _present(sizing.make(inventory, window, interval, _by_server(dsns)), as_json)
+
+
+def _by_server(dsns: tuple[str, ...]) -> dict[str, str]:
+    return {name: dsn for name, _, dsn in (given.partition("=") for given in dsns)}
 
 
 def _present(made: Any, as_json: bool) -> int:
@@ -93,7 +113,9 @@ def _present(made: Any, as_json: bool) -> int:
         click.echo(json.dumps(made.document(), indent=2, default=_plain))
     else:
         made.show(Console(width=None if sys.stdout.isatty() else 120))
-    return CLEAN if made.clean else DRIFT
+    if made.differs:
+        return DRIFT
+    return UNSEEN if made.unseen else CLEAN
 
 
 def _plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import client_hba, combinations, render, settings
+from poolward import client_hba, combinations, conninfo, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -43,13 +43,11 @@ class Knobs(BaseModel):
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
     """Build the fleet from every host's data and the inventory's groups; raises Refused with all problems at once."""
     problems: list[Problem] = []
-    database_hosts, pooler_hosts = list(groups.get("databases", ())), list(groups.get("poolers", ()))
+    pooler_hosts = list(groups.get("poolers", ()))
     if not pooler_hosts:
         problems.append(Problem("inventory", "there is no host in the group `poolers`", 'poolers = [("pool1", {})]'))
-    if not database_hosts:
-        problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
-    knobs = {name: _knobs(name, hosts[name], problems) for name in (*database_hosts, *pooler_hosts)}
-    servers = {name: _server(name, hosts[name], knobs[name], problems) for name in database_hosts}
+    servers, knobs = _servers(hosts, groups, problems)
+    knobs |= {name: _knobs(name, hosts[name], problems) for name in pooler_hosts if name not in knobs}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
     if problems:
@@ -63,6 +61,25 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
         frozenset(str(hosts[name].get("ssh_hostname", name)) for name in homes if name in hosts),
         allow_overcommit=any(found.allow_overcommit for found in knobs.values()),
     )
+
+
+def read_servers(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> dict[str, Server]:
+    """The database servers alone, with no pooler needed; raises Refused with all problems in them at once."""
+    problems: list[Problem] = []
+    servers, _ = _servers(hosts, groups, problems)
+    if problems:
+        raise Refused("The database hosts of this inventory cannot be read.", sorted(set(problems)))
+    return servers
+
+
+def _servers(
+    hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]], problems: list[Problem]
+) -> tuple[dict[str, Server], dict[str, Knobs]]:
+    names = list(groups.get("databases", ()))
+    if not names:
+        problems.append(Problem("inventory", "there is no host in the group `databases`", 'databases = [("db1", {})]'))
+    knobs = {name: _knobs(name, hosts[name], problems) for name in names}
+    return {name: _server(name, hosts[name], knobs[name], problems) for name in names}, knobs
 
 
 def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs:
@@ -108,6 +125,9 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
     if not re.fullmatch("[1-9][0-9]{0,4}", port):
         problems.append(Problem(name, f"postgresql_port = {port!r} is no port", "leave it out for 5432"))
         port = "5432"
+    dsn = data.get("postgresql_dsn")
+    if dsn is not None and (found := conninfo.problem(dsn)):
+        problems.append(Problem(name, f"postgresql_dsn {found[0]}", found[1]))
     return Server(
         name=name,
         address=str(data.get("postgresql_address") or data.get("ssh_hostname") or name),
@@ -118,6 +138,7 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
         manage_hba=knobs.manage_hba,
         auth_secret_command=tuple(knobs.auth_secret_command) if knobs.auth_secret_command else None,
         probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
+        dsn=None if dsn is None else str(dsn),
     )
 
 

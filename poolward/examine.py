@@ -26,22 +26,23 @@ def _pooler(target: Host, seen: Survey) -> list[Finding]:
     if state.version is None:
         return [Finding(target.name, "package", ("PgBouncer is not installed",))]
     config = pooler_config(seen.fleet, target.name, state.version)
+    if not all(server.secrets_in_reach for server in config.servers):
+        return verify.pooler_findings(config, state, userlist_matches=None)
     try:
         auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
     except PoolwardError as error:
         return [Finding(target.name, "secrets", (error.message,))]
-    return verify.pooler_findings(
-        config,
-        state,
-        userlist_matches=proof.userlist_matches(target, config.userlist(auth_secrets)),
-        login_problem=proof.login_problem(target, config, probe_secrets),
-    )
+    matches = proof.userlist_matches(target, config.userlist(auth_secrets))
+    return [
+        *verify.pooler_findings(config, state, userlist_matches=matches),
+        verify.login_finding(target.name, proof.login_problem(target, config, probe_secrets)),
+    ]
 
 
 def _server(target: Host, seen: Survey) -> list[Finding]:
     server = seen.fleet.servers[target.name]
     try:
-        own = secrets.read(target, server)
+        match = None if server.dsn else secrets.read(target, server).match
     except PoolwardError as error:
         return [Finding(server.name, "secrets", (error.message,))]
     return verify.server_findings(
@@ -50,5 +51,5 @@ def _server(target: Host, seen: Survey) -> list[Finding]:
         seen.servers[server.name],
         seen.versions(),
         seen.addresses,
-        secrets_match=own.auth_matches and own.probe_matches,
+        secrets_match=match,
     )

@@ -36,6 +36,13 @@ class Server:
     manage_hba: bool = False
     auth_secret_command: tuple[str, ...] | None = None
     probe_secret_command: tuple[str, ...] | None = None
+    dsn: str | None = None
+    """libpq's connection string, without a password, where the host itself is out of reach."""
+
+    @property
+    def secrets_in_reach(self) -> bool:
+        """Whether the pooler's own two secrets can be had: from the host, or from the operator's commands."""
+        return self.dsn is None or (self.auth_secret_command is not None and self.probe_secret_command is not None)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pyinfra_cli.cli  # first: it patches the standard library for gevent, and paramiko must be loaded after that
 from pyinfra.api import Config, Host, Inventory, State
+from pyinfra.api.connect import disconnect_all
 from pyinfra.api.exceptions import PyinfraError
 from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_config, ctx_inventory, ctx_state
@@ -17,14 +21,35 @@ from pyinfra_cli.inventory import make_inventory
 
 from poolward import declaration
 from poolward.errors import PoolwardError
-from poolward.fleet import Fleet
+from poolward.fleet import Fleet, Server
 
 
-def read_fleet(inventory: Inventory) -> Fleet:
-    """The fleet of a loaded inventory; raises Refused with every problem in it."""
+def read_fleet(inventory: Inventory, dsns: Mapping[str, str] | None = None) -> Fleet:
+    """The fleet of a loaded inventory; raises Refused with every problem in it.
+
+    `dsns` are the connection strings of this run by server, which go before those of the inventory.
+    """
+    return declaration.read(*_hosts_and_groups(inventory, dsns or {}))
+
+
+def read_servers(inventory: Inventory, dsns: Mapping[str, str] | None = None) -> Mapping[str, Server]:
+    """The database servers alone, for what needs no pooler; raises Refused with every problem in them."""
+    return declaration.read_servers(*_hosts_and_groups(inventory, dsns or {}))
+
+
+def _hosts_and_groups(inventory: Inventory, dsns: Mapping[str, str]) -> tuple[dict[str, Any], dict[str, list[str]]]:
     hosts = {host.name: host.data.dict() for host in inventory}
     groups = {name: [host.name for host in members] for name, members in inventory.groups.items()}
-    return declaration.read(hosts, groups)
+    known = groups.get("databases", [])
+    if not dsns.keys() <= set(known):
+        # What stands before the first = may be part of a password, so it is not repeated.
+        raise PoolwardError(
+            "--dsn begins with the name of a host of the group `databases` and an equals sign.",
+            f'--dsn {known[0] if known else "db1"}="host=… user=… dbname=postgres"',
+        )
+    for name, dsn in dsns.items():
+        hosts[name]["postgresql_dsn"] = dsn
+    return hosts, groups
 
 
 def in_limit(state: State, name: str) -> bool:
@@ -35,6 +60,16 @@ def in_limit(state: State, name: str) -> bool:
 def host(state: State, name: str) -> Host:
     """A host of the inventory, in the run or not."""
     return state.inventory.get_host(name)
+
+
+@contextmanager
+def opened(path: str, limit: tuple[str, ...] = ()) -> Iterator[State]:
+    """`load`, and at the end a disconnect: only then does pyinfra remove what it laid down on a host for sudo."""
+    state = load(path, limit)
+    try:
+        yield state
+    finally:
+        disconnect_all(state)
 
 
 def load(path: str, limit: tuple[str, ...] = ()) -> State:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pyinfra import logger
 from pyinfra.api import Host
 
-from poolward import remote, shell
+from poolward import conninfo, direct, remote, shell
 from poolward.errors import CommandFailed
 from poolward.fleet import Server
 from poolward.observed import PoolerState, ServerState
@@ -34,14 +34,14 @@ def pooler(host: Host, server_addresses: Sequence[str] = (), *, with_candidate: 
 
 
 def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
-    """The server's state; raises CommandFailed or Unreadable.
+    """The server's state, asked on its host or by its connection string; raises CommandFailed or Unreadable.
 
     A server at its limit refuses even a superuser while other superusers hold the reserved connections, so a refusal
     for that reason is tried again a few times: one that ends within seconds is the ordinary peak.
     """
     command = shell.observe_server(databases, wanted.port, wanted.auth_role)
     for attempt in range(1, _ATTEMPTS + 1):
-        output = remote.run(host, command)
+        output = direct.observe(wanted, databases) if wanted.dsn else remote.run(host, command)
         if output.succeeded:
             return ServerState.parse(output.stdout.splitlines())
         if not any(reason in output.stderr for reason in FULL):
@@ -50,7 +50,7 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
             logger.info(f"{host.print_prefix}every connection is taken (SQLSTATE 53300); asking again in {_PAUSE:g} s")
             # No event tells when a connection is free, and each attempt is itself one more login on a full server.
             time.sleep(_PAUSE)
-    raise CommandFailed(_why_silent(wanted, output.stderr), _what_helps(output.stderr))
+    raise CommandFailed(_why_silent(wanted, output.stderr), what_helps(output.stderr))
 
 
 def _why_silent(wanted: Server, stderr: str) -> str:
@@ -62,9 +62,16 @@ def _why_silent(wanted: Server, stderr: str) -> str:
     return f"{wanted.name}: PostgreSQL could not be asked: {remote.last_lines(stderr)}"
 
 
-def _what_helps(stderr: str) -> str:
+def what_helps(stderr: str) -> str:
+    """The next step after PostgreSQL said this; empty where it stands there already."""
     if any(reason in stderr for reason in FULL):
         return "Stop one service, or end idle sessions (pg_terminate_backend), then run again. Nothing was changed."
+    if "  → " in stderr:
+        return ""
+    if "no password supplied" in stderr or "password authentication failed" in stderr:
+        return f"{conninfo.ELSEWHERE}."
+    if "session is read-only" in stderr:
+        return "It is read-only on purpose: write target_session_attrs=primary, not read-write."
     if "No such file or directory" in stderr or "Connection refused" in stderr:
         return "PostgreSQL does not run there, or not on this port (postgresql_port)."
     return "Look at the server's log, then run again."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -11,12 +11,13 @@ from poolward import inventory, survey  # isort: skip - inventory loads pyinfra,
 from pyinfra.api import State
 from rich.console import Console
 
-from poolward import advice, apply, auth, budget, hba, proof, secrets, tables, vulnerabilities
+from poolward import advice, apply, auth, budget, hba, proof, secrets, tables, unseen, vulnerabilities
 from poolward.apply import Action
 from poolward.budget import Bill
-from poolward.desired import pooler_config
+from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError
 from poolward.survey import Survey
+from poolward.unseen import Unseen
 
 _UNNOTICED = "no client notices"
 
@@ -35,16 +36,17 @@ class Change:
 
 @dataclass(frozen=True)
 class Planned:
-    """The bill of every server, and every change."""
+    """The bill of every server, every change, and what was not seen."""
 
     seen: Survey
     bills: dict[str, Bill]
     changes: list[Change]
+    unseen: list[Unseen]
 
     @property
-    def clean(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.changes
+    def differs(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self.changes)
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -56,8 +58,11 @@ class Planned:
             if not bill.fits:
                 console.print(f"[bold red]A deploy would be refused.[/] {bill.smallest_change}")
             console.print("")
-        if self.clean:
-            console.print("[bold green]Nothing to do:[/] a deploy would change nothing.")
+        if self.unseen:
+            console.print(tables.unseen(self.unseen), "")
+        if not self.differs:
+            told = "in what could be seen a" if self.unseen else "a"
+            console.print(f"[bold green]Nothing to do:[/] {told} deploy would change nothing.")
             return
         console.print(tables.changes(self.changes), "")
         count = f"{len(self.changes)} changes" if len(self.changes) > 1 else "One change"
@@ -70,23 +75,31 @@ class Planned:
     def document(self) -> dict[str, Any]:
         """The same for a machine."""
         return {
-            "clean": self.clean,
+            "clean": not (self.differs or self.unseen),
             "changes": self.changes,
+            "unseen": self.unseen,
             "bills": {name: b.document() for name, b in self.bills.items()},
         }
 
 
-def make(path: str, limit: tuple[str, ...] = ()) -> Planned:
-    """Look at the hosts of an inventory and plan; raises PoolwardError when any of them cannot be read."""
-    state = inventory.load(path, limit)
-    fleet = inventory.read_fleet(state.inventory)
+def make(path: str, limit: tuple[str, ...] = (), dsns: Mapping[str, str] | None = None) -> Planned:
+    """Look at the hosts of an inventory and plan; raises PoolwardError when any of them cannot be read.
+
+    `dsns` are connection strings by server, for those that are not asked on their hosts.
+    """
+    with inventory.opened(path, limit) as state:
+        return _made(state, dsns)
+
+
+def _made(state: State, dsns: Mapping[str, str] | None) -> Planned:
+    fleet = inventory.read_fleet(state.inventory, dsns)
     poolers = [name for name in fleet.poolers if inventory.in_limit(state, name)]
     seen = survey.take(state, fleet, poolers or fleet.poolers)
     looks: dict[str, Callable[[], list[Change]]] = {}
     looks |= {f"server {name}": partial(_server, state, seen, name) for name in seen.servers}
     looks |= {f"pooler {name}": partial(_pooler, state, seen, name) for name in seen.poolers}
     changes = survey.together(looks)
-    return Planned(seen, budget.bills(seen), [change for look in looks for change in changes[look]])
+    return Planned(seen, budget.bills(seen), [change for look in looks for change in changes[look]], unseen.of(seen))
 
 
 def _server(state: State, seen: Survey, name: str) -> list[Change]:
@@ -96,12 +109,13 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
         Change(name, "roles and lookup function", difference, "as declared", _UNNOTICED)
         for difference in auth.differences(server, found, lookups)
     ]
-    own = secrets.read(inventory.host(state, name), server)
-    if not own.complete:
-        changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", _UNNOTICED))
-    elif not (own.auth_matches and own.probe_matches):
-        changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
-    if server.manage_hba:
+    if server.dsn is None:
+        own = secrets.read(inventory.host(state, name), server)
+        if not own.complete:
+            changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", _UNNOTICED))
+        elif not own.match:
+            changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
+    if server.manage_hba and found.hba_block is not None:
         wanted = advice.databases_by_pooler(seen.fleet, server)
         block = hba.block_of(wanted, seen.addresses, found.hba_block, seen.poolers)
         changes += [
@@ -128,14 +142,21 @@ def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
     elif not found.held:
         changes.append(Change(name, "package", "not held", "held", apply.EFFECT["none"]))
     config = pooler_config(seen.fleet, name, version)
-    try:
-        auth_secrets, _ = secrets.of_servers(state.inventory, config.servers)
-        matches: bool | None = proof.userlist_matches(inventory.host(state, name), config.userlist(auth_secrets))
-    except PoolwardError:
-        matches = False  # a secret is still to be made, and the file with it
+    matches = _userlist_matches(state, config)
     differences = [*apply.unfinished(found), *apply.differences(config, found, userlist_matches=matches)]
     starts = apply.action_for(differences) == "start"
     for difference in differences:
         takes = apply.EFFECT["start"] if starts else difference.effect
         changes.append(Change(name, difference.what, difference.is_now, difference.should_be, takes))
     return changes
+
+
+def _userlist_matches(state: State, config: PoolerConfig) -> bool | None:
+    """Whether userlist.txt is as it will be; None where the secrets in it are out of reach."""
+    if not all(server.secrets_in_reach for server in config.servers):
+        return None
+    try:
+        auth_secrets, _ = secrets.of_servers(state.inventory, config.servers)
+        return proof.userlist_matches(inventory.host(state, config.pooler.name), config.userlist(auth_secrets))
+    except PoolwardError:
+        return False  # a secret is still to be made, and the file with it

@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from poolward import inventory, survey  # isort: skip - inventory loads pyinfra, which must come before paramiko
+from pyinfra.api import State
 from rich.console import Console
 
-from poolward import budget, examine, tables
+from poolward import budget, examine, tables, unseen
 from poolward.budget import Bill
 from poolward.survey import Survey
+from poolward.unseen import Unseen
 from poolward.verify import Finding
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was seen, and what is wrong with it."""
+    """Everything that was seen, what is wrong with it, and what was not seen."""
 
     seen: Survey
     findings: list[Finding]
     bills: dict[str, Bill]
+    unseen: list[Unseen]
 
     @property
-    def clean(self) -> bool:
-        return all(finding.ok for finding in self.findings)
+    def differs(self) -> bool:
+        """Whether anything is not as declared."""
+        return not all(finding.ok for finding in self.findings)
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -36,19 +40,22 @@ class Report:
             direct = budget.direct_now(self.seen.fleet, server, self.seen.addresses)
             console.print(tables.bill(self.bills[name], direct), "")
         console.print(tables.findings(self.findings), "")
+        if self.unseen:
+            console.print(tables.unseen(self.unseen), "")
         wrong = sum(len(finding.wrong) for finding in self.findings)
         if wrong:
-            console.print(
-                f"[bold red]{wrong} differences.[/] A deploy mends them: deploy/pgbouncer.py on the same inventory."
-            )
+            count = f"{wrong} differences" if wrong > 1 else "One difference"
+            console.print(f"[bold red]{count}.[/] A deploy mends them: deploy/pgbouncer.py on the same inventory.")
         else:
-            console.print(f"[bold green]Everything is as declared[/] ({len(self.findings)} things looked at).")
+            seen = "What could be seen" if self.unseen else "Everything"
+            console.print(f"[bold green]{seen} is as declared[/] ({len(self.findings)} things looked at).")
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""
         return {
-            "clean": self.clean,
+            "clean": not (self.differs or self.unseen),
             "findings": self.findings,
+            "unseen": self.unseen,
             "bills": {name: bill.document() for name, bill in self.bills.items()},
             "poolers": {
                 name: {"version": str(state.version), "listeners": state.listeners}
@@ -58,10 +65,17 @@ class Report:
         }
 
 
-def make(path: str, limit: tuple[str, ...] = ()) -> Report:
-    """Look at the hosts of an inventory; raises PoolwardError when any of them cannot be read."""
-    state = inventory.load(path, limit)
-    fleet = inventory.read_fleet(state.inventory)
+def make(path: str, limit: tuple[str, ...] = (), dsns: Mapping[str, str] | None = None) -> Report:
+    """Look at the hosts of an inventory; raises PoolwardError when any of them cannot be read.
+
+    `dsns` are connection strings by server, for those that are not asked on their hosts.
+    """
+    with inventory.opened(path, limit) as state:
+        return _made(state, dsns)
+
+
+def _made(state: State, dsns: Mapping[str, str] | None) -> Report:
+    fleet = inventory.read_fleet(state.inventory, dsns)
     poolers = [name for name in fleet.poolers if inventory.in_limit(state, name)]
     seen = survey.take(state, fleet, poolers or fleet.poolers)
     hosts = [name for name in {**seen.servers, **seen.poolers} if inventory.in_limit(state, name)]
@@ -72,4 +86,4 @@ def make(path: str, limit: tuple[str, ...] = ()) -> Report:
     bills = {
         name: budget.bill(fleet, name, server, seen.versions(), seen.addresses) for name, server in seen.servers.items()
     }
-    return Report(seen, [finding for name in hosts for finding in found[name]], bills)
+    return Report(seen, [finding for name in hosts for finding in found[name]], bills, unseen.of(seen))

@@ -40,6 +40,11 @@ class Secrets:
     def probe_matches(self) -> bool:
         return self.probe is not None and scram.matches(self.probe_verifier, self.probe)
 
+    @property
+    def match(self) -> bool:
+        """Whether PostgreSQL has both."""
+        return self.auth_matches and self.probe_matches
+
 
 def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
     """Read both secrets (making the missing ones on the database host if `create`) and the stored verifiers.
@@ -49,14 +54,8 @@ def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
     names = [server.auth_role, PROBE_ROLE]
     command = shell.script("secrets", "read the pooler's own secrets", 30, port=server.port, names=names, create=create)
     found = sections(remote.must(host, command).splitlines())
-    own = {name: "\n".join(line.removeprefix("|") for line in found[f"secret {name}"]) or None for name in names}
-    if server.auth_secret_command:
-        own[server.auth_role] = _from_command(server.auth_secret_command, "pgbouncer_auth_secret_command")
-    if server.probe_secret_command:
-        own[PROBE_ROLE] = _from_command(server.probe_secret_command, "pgbouncer_probe_secret_command")
-    for name, secret in own.items():
-        if secret is not None and (problem := auth.secret_problem(secret)):
-            raise PoolwardError(f"The secret of {name} for {server.name} cannot be used: {problem}.", "Give another.")
+    kept = {name: "\n".join(line.removeprefix("|") for line in found[f"secret {name}"]) or None for name in names}
+    own = _usable({**kept, **_supplied(server)}, server)
     verifiers = {name: "".join(found[f"verifier {name}"]) for name in names}
     return Secrets(own[server.auth_role], own[PROBE_ROLE], verifiers[server.auth_role], verifiers[PROBE_ROLE])
 
@@ -75,12 +74,36 @@ def of_servers(inventory: Inventory, servers: Iterable[Server]) -> tuple[dict[st
     auth_secrets: dict[str, str] = {}
     probe_secrets: dict[str, str] = {}
     for server in servers:
-        kept = _kept.get(inventory.state, {}).get(server.name)
-        own = kept or read(inventory.get_host(server.name), server)
-        if own.auth is None or own.probe is None:
+        auth_secret, probe_secret = _of_server(inventory, server)
+        if auth_secret is None or probe_secret is None:
             raise PoolwardError(f"The pooler's own secrets are missing on {server.name}.", "Run the whole deploy.")
-        auth_secrets[server.name], probe_secrets[server.name] = own.auth, own.probe
+        auth_secrets[server.name], probe_secrets[server.name] = auth_secret, probe_secret
     return auth_secrets, probe_secrets
+
+
+def _of_server(inventory: Inventory, server: Server) -> tuple[str | None, str | None]:
+    if server.dsn:
+        supplied = _usable(_supplied(server), server)
+        return supplied.get(server.auth_role), supplied.get(PROBE_ROLE)
+    own = _kept.get(inventory.state, {}).get(server.name) or read(inventory.get_host(server.name), server)
+    return own.auth, own.probe
+
+
+def _supplied(server: Server) -> dict[str, str | None]:
+    """What the operator's own commands print, by role; they run here, and no host is needed."""
+    supplied: dict[str, str | None] = {}
+    if server.auth_secret_command:
+        supplied[server.auth_role] = _from_command(server.auth_secret_command, "pgbouncer_auth_secret_command")
+    if server.probe_secret_command:
+        supplied[PROBE_ROLE] = _from_command(server.probe_secret_command, "pgbouncer_probe_secret_command")
+    return supplied
+
+
+def _usable(own: dict[str, str | None], server: Server) -> dict[str, str | None]:
+    for name, secret in own.items():
+        if secret is not None and (problem := auth.secret_problem(secret)):
+            raise PoolwardError(f"The secret of {name} for {server.name} cannot be used: {problem}.", "Give another.")
+    return own
 
 
 def _from_command(command: Sequence[str], knob: str) -> str:

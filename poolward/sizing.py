@@ -13,9 +13,9 @@ from poolward import inventory, survey  # isort: skip - inventory loads pyinfra,
 from pyinfra.api import State
 from rich.console import Console
 
-from poolward import remote, shell, size, tables
+from poolward import direct, observe, remote, shell, size, tables
 from poolward.errors import PoolwardError
-from poolward.fleet import PROBE_ROLE, Fleet
+from poolward.fleet import PROBE_ROLE, Server
 from poolward.size import Need
 
 
@@ -27,7 +27,8 @@ class Proposal:
     interval: float
     needs: Mapping[str, list[Need]]
 
-    clean = True
+    differs = False
+    unseen = ()
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -43,30 +44,40 @@ class Proposal:
         return {"window": self.window, "interval": self.interval, "servers": servers, "limits": size.limits()}
 
 
-def make(path: str, window: float, interval: float) -> Proposal:
-    """Sample all servers in parallel for `window` seconds, every `interval` seconds."""
+def make(path: str, window: float, interval: float, dsns: Mapping[str, str] | None = None) -> Proposal:
+    """Sample all servers in parallel for `window` seconds, every `interval` seconds; `dsns` by server."""
     if not 0 < interval <= window <= 3600:
         raise PoolwardError("The window is at most 3600 seconds, the interval within it.", "--window 60 --interval 0.5")
-    state = inventory.load(path)
-    fleet = inventory.read_fleet(state.inventory)
-    jobs = {name: partial(_sample, state, fleet, name, window, interval) for name in fleet.servers}
-    return Proposal(window, interval, survey.together(jobs))
+    with inventory.opened(path) as state:
+        servers = inventory.read_servers(state.inventory, dsns)
+        jobs = {name: partial(_sample, state, server, window, interval) for name, server in servers.items()}
+        return Proposal(window, interval, survey.together(jobs))
 
 
-def _sample(state: State, fleet: Fleet, name: str, window: float, interval: float) -> list[Need]:
-    server, count = fleet.servers[name], max(1, math.floor(window / interval))
-    command = shell.script(
-        "sample_activity",
-        "sample pg_stat_activity",
-        math.ceil(window) + 30,
-        port=server.port,
-        sql=(shell.SQL / "sample_activity.sql").read_text(),
-        samples=count,
-        interval=f"{interval:g}",
-    )
-    lines = remote.must(inventory.host(state, name), command).splitlines()
+def _sample(state: State, server: Server, window: float, interval: float) -> list[Need]:
+    count = max(1, math.floor(window / interval))
+    lines = _lines(state, server, count, interval, math.ceil(window) + 30)
     if len(lines) != count:
-        raise PoolwardError(f"{name} answered {len(lines)} of {count} samples.", "Run it again.")
+        raise PoolwardError(f"{server.name} answered {len(lines)} of {count} samples.", "Run it again.")
     samples: list[Sequence[Mapping[str, object]]] = [json.loads(line) for line in lines]
     own = (server.auth_role, PROBE_ROLE)
     return [need for need in size.needs(samples) if need.role not in own]
+
+
+def _lines(state: State, server: Server, count: int, interval: float, timeout: int) -> list[str]:
+    if server.dsn:
+        output = direct.sample(server, count, interval, timeout)
+        if not output.succeeded:
+            why = remote.last_lines(output.stderr)
+            raise PoolwardError(f"{server.name}: could not be sampled: {why}", observe.what_helps(output.stderr))
+        return output.stdout.splitlines()
+    command = shell.script(
+        "sample_activity",
+        "sample pg_stat_activity",
+        timeout,
+        port=server.port,
+        sql=shell.sql("sample_activity"),
+        samples=count,
+        interval=f"{interval:g}",
+    )
+    return remote.must(inventory.host(state, server.name), command).splitlines()

@@ -11,6 +11,7 @@ from rich.text import Text
 from poolward.budget import Bill, Line
 from poolward.observed import Console, PoolerState, ServerState
 from poolward.size import Need
+from poolward.unseen import Unseen
 from poolward.verify import Finding
 
 if TYPE_CHECKING:
@@ -151,6 +152,16 @@ def sizes(name: str, needs: Iterable[Need], window: float, interval: float) -> T
             f"{need.average_in_use:.1f}",
             str(need.pool_size),
         )
+    return table
+
+
+def unseen(found: Iterable[Unseen]) -> Table:
+    """What nobody looked at, and what would allow it."""
+    table = Table(title="Not looked at", title_justify="left", show_edge=False)
+    for column in ("host", "what", "needs"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        table.add_row(one.where, one.what, one.needs)
     return table
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from poolward import advice, apply, auth, hba, vulnerabilities
 from poolward.desired import PoolerConfig
 from poolward.fleet import Fleet, Server
-from poolward.observed import PoolerState, ServerState
+from poolward.observed import HbaRule, PoolerState, ServerState
 from poolward.settings import Version
 
 
@@ -27,10 +27,8 @@ class Finding:
         return not self.wrong
 
 
-def pooler_findings(
-    config: PoolerConfig, state: PoolerState, *, userlist_matches: bool, login_problem: str | None
-) -> list[Finding]:
-    """Everything about one pooler host."""
+def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Finding]:
+    """Everything about one pooler host but the login; `userlist_matches` None means that it was not read."""
     name, console = config.pooler.name, state.console
     running = list(apply.running_differences(config, console)) if console else []
     files = [*apply.unfinished(state), *apply.file_differences(config, state, userlist_matches)]
@@ -43,8 +41,12 @@ def pooler_findings(
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
         Finding(name, "databases in use", tuple(_paused(state))),
-        Finding(name, "login through every entry", (login_problem,) if login_problem else ()),
     ]
+
+
+def login_finding(pooler: str, problem: str | None) -> Finding:
+    """The login proof: None is a login that succeeded through every entry."""
+    return Finding(pooler, "login through every entry", (problem,) if problem else ())
 
 
 def server_findings(
@@ -54,24 +56,33 @@ def server_findings(
     versions: Mapping[str, Version | None],
     addresses: Mapping[str, str],
     *,
-    secrets_match: bool,
+    secrets_match: bool | None,
 ) -> list[Finding]:
-    """Everything about the database side of one server; `versions` by pooler."""
+    """Everything that was seen of the database side of one server; `versions` by pooler.
+
+    `secrets_match` None means that the secrets were out of reach.
+    """
     lookups = auth.databases_with_lookup(fleet, server, versions)
     setup = auth.differences(server, state, lookups)
-    if not secrets_match:
+    if secrets_match is False:
         setup.append("a stored password is not the one the poolers have")
-    rights = [f"{name}: {right}" for name in lookups for right in state.databases[name].other_rights]
-    return [
-        Finding(server.name, "roles and lookup function", tuple(setup), f"in {', '.join(lookups)}"),
+    looked_into = {name: inside for name in lookups if (inside := state.databases[name].inside)}
+    rights = [f"{name}: {right}" for name, inside in looked_into.items() for right in inside.other_rights]
+    found = [
+        Finding(
+            server.name, "roles and lookup function", tuple(setup), f"in {', '.join(looked_into) or 'no database'}"
+        ),
         Finding(
             server.name,
             f"{server.auth_role} has nothing else",
             tuple(f"it also holds rights on or owns {right}" for right in rights),
         ),
-        Finding(server.name, "pg_hba.conf", tuple(_hba_problems(fleet, server, state, versions, addresses))),
         Finding(server.name, "primary", ("it is a standby now",) if state.in_recovery else ()),
     ]
+    if state.hba is not None:
+        wrong = _hba_problems(fleet, server, state, state.hba, versions, addresses)
+        found.append(Finding(server.name, "pg_hba.conf", tuple(wrong)))
+    return found
 
 
 def _package_problems(state: PoolerState) -> Iterable[str]:
@@ -129,14 +140,15 @@ def _hba_problems(
     fleet: Fleet,
     server: Server,
     state: ServerState,
+    rules: Sequence[HbaRule],
     poolers: Iterable[str],
     addresses: Mapping[str, str],
 ) -> Iterable[str]:
-    if not state.hba_loaded:
+    if state.hba_loaded is False:
         yield "the file was changed after PostgreSQL last read it"
     for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
-            lacking = hba.missing(state.hba, databases, addresses[name], server.auth_role)
+            lacking = hba.missing(rules, databases, addresses[name], server.auth_role)
             if lacking:
                 yield f"no rule lets {name} ({addresses[name]}) into {', '.join(lacking)}"

@@ -3,7 +3,7 @@
 from poolward.observed._answer import Unreadable, sections
 from poolward.observed.application import ApplicationState, ServiceState, SettingsFile, Unit
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState
-from poolward.observed.server import DatabaseState, Function, HbaRule, Role, ServerState
+from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "File",
     "Function",
     "HbaRule",
+    "Inside",
     "PooledClient",
     "PooledServer",
     "PoolerState",

@@ -12,7 +12,7 @@ from poolward.observed._answer import Unreadable, sections
 
 @dataclass(frozen=True)
 class Role:
-    """One role of pg_authid that may log in or that is ours."""
+    """One role that may log in or that is ours."""
 
     login: bool
     superuser: bool
@@ -22,8 +22,8 @@ class Role:
     bypassrls: bool
     connection_limit: int
     expires: bool
-    password: str
-    """`scram-sha-256`, `md5`, `none` or `other`."""
+    password: str | None
+    """`scram-sha-256`, `md5`, `none` or `other`; None where only a superuser could tell."""
     member_of: tuple[str, ...]
     settings: tuple[str, ...]
     """What ALTER ROLE … SET left on it."""
@@ -47,12 +47,9 @@ class Function:
 
 
 @dataclass(frozen=True)
-class DatabaseState:
-    """One database of a server, as far as the pooler is concerned."""
+class Inside:
+    """What the poolers need inside one database."""
 
-    exists: bool
-    connection_limit: int = -1
-    """ALTER DATABASE … CONNECTION LIMIT; -1 for none."""
     schema_owner_superuser: bool | None = None
     schema_grantees: tuple[str, ...] = ()
     """`role=privilege` of the schema pgbouncer, the owner's left out."""
@@ -61,6 +58,18 @@ class DatabaseState:
     """Per role of ours whether it was granted CONNECT by name; None when the role does not exist."""
     other_rights: tuple[str, ...] = ()
     """What else the auth role owns or was granted here."""
+
+
+@dataclass(frozen=True)
+class DatabaseState:
+    """One database of a server, as far as the pooler is concerned."""
+
+    connection_limit: int
+    """ALTER DATABASE … CONNECTION LIMIT; -1 for none."""
+    inside: Inside | None
+    """None where nobody looked."""
+    unread: str = ""
+    """Why nobody could look inside, in PostgreSQL's words."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,10 @@ class HbaRule:
 
 @dataclass(frozen=True)
 class ServerState:
-    """One PostgreSQL server."""
+    """One PostgreSQL server, as far as whoever asked may see it: what is None was not seen."""
 
+    read_as: str
+    """The role that asked: the superuser postgres on the host itself, or the role of a connection string."""
     version: str
     version_num: int
     in_recovery: bool
@@ -91,31 +102,40 @@ class ServerState:
     ssl: bool
     roles: Mapping[str, Role]
     databases: Mapping[str, DatabaseState]
-    hba: tuple[HbaRule, ...]
-    hba_loaded: bool
+    """Every database that accepts connections."""
+    hba: tuple[HbaRule, ...] | None
+    hba_loaded: bool | None
     """Whether the rules in the file are the ones in force."""
-    hba_block: tuple[str, ...]
+    hba_block: tuple[str, ...] | None
     """The lines between Poolward's marks in pg_hba.conf."""
     backends: tuple[Mapping[str, Any], ...]
     """Client backends counted by database, role, application and address."""
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> ServerState:
-        """Read the output of `observe_server.sh`; raises Unreadable when any part of it is missing."""
+        """Read the output of `observe_server.sh`, or of `session`; raises Unreadable when any part of it is missing.
+
+        A part that says `null` was not allowed to be seen.
+        """
         found = sections(lines)
         try:
-            server = json.loads("".join(found["server"]))
+            server, passwords, rules, loaded = (
+                json.loads("".join(found[part])) for part in ("server", "passwords", "hba", "hba_loaded")
+            )
+            block = found["hba_block"]
             return cls(
                 **{key: server[key] for key in _PLAIN},
-                roles={name: Role(**_tuples(role)) for name, role in (server["roles"] or {}).items()},
+                roles={
+                    name: Role(**_tuples(role), password=None if passwords is None else passwords[name])
+                    for name, role in (server["roles"] or {}).items()
+                },
                 databases={
-                    name: _database(json.loads("".join(found[f"database {name}"])), limit)
-                    if f"database {name}" in found
-                    else DatabaseState(exists=True, connection_limit=limit)
+                    name: _database(limit, json.loads("".join(found.get(f"database {name}", ["null"]))))
                     for name, limit in server["databases"].items()
                 },
-                hba=tuple(HbaRule(**_tuples(rule)) for rule in server["hba"] or ()),
-                hba_block=tuple(line.removeprefix("|") for line in found["hba_block"]),
+                hba=None if rules is None else tuple(HbaRule(**_tuples(rule)) for rule in rules),
+                hba_loaded=loaded,
+                hba_block=None if block == ["null"] else tuple(line.removeprefix("|") for line in block),
                 backends=tuple(server["backends"] or ()),
             )
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
@@ -123,6 +143,7 @@ class ServerState:
 
 
 _PLAIN = (
+    "read_as",
     "version",
     "version_num",
     "in_recovery",
@@ -131,13 +152,14 @@ _PLAIN = (
     "reserved_connections",
     "max_wal_senders",
     "ssl",
-    "hba_loaded",
 )
 
 
-def _database(read: Mapping[str, Any], limit: int) -> DatabaseState:
+def _database(limit: int, read: Mapping[str, Any] | None) -> DatabaseState:
+    if read is None or "unread" in read:
+        return DatabaseState(limit, None, read["unread"] if read else "")
     function = Function(**_tuples(read["function"])) if read["function"] else None
-    return DatabaseState(exists=True, connection_limit=limit, **_tuples({**read, "function": function}))
+    return DatabaseState(limit, Inside(**_tuples({**read, "function": function})))
 
 
 def _tuples(record: Mapping[str, Any]) -> dict[str, Any]:

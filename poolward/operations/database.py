@@ -65,6 +65,8 @@ def _host_based_access(
 ) -> Generator[Change, None, None]:
     if not server.manage_hba:
         return
+    if state.hba_block is None:
+        raise PoolwardError(f"pg_hba.conf of {server.name} was not read.", "A deploy needs root on its host.")
     block = hba.block_of(access.databases, access.addresses, state.hba_block, access.seen)
     if state.hba_block != block or not state.hba_loaded:
         yield partial(_write_hba, target, server, block)
@@ -108,7 +110,8 @@ def _set_up(
     if not own.probe_matches:
         variables["probe_verifier"] = scram.verifier(own.probe)
     for database in databases:
-        more_rights = {"more_rights": 1} if state.databases[database].other_rights else {}
+        inside = state.databases[database].inside
+        more_rights = {"more_rights": 1} if inside and inside.other_rights else {}
         sql = with_variables(templates.text("auth_setup.sql"), variables | more_rights)
         command = shell.script("run_sql", f"set up {database}", 45, port=server.port, database=database)
         remote.must(target, command, stdin=sql)

@@ -18,9 +18,16 @@ SCRIPTS = Path(__file__).parent
 SQL = SCRIPTS.parent / "sql"
 KILL_AFTER = 60
 """Seconds a script that ran out of time has to put back what it changed before it is killed."""
-PRELUDE = (
-    "set -eu\numask 077\ncd /\nexport LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+READ_ONLY = (
+    "-c default_transaction_read_only=on -c search_path=pg_catalog -c statement_timeout=15000 -c lock_timeout=3000"
 )
+"""libpq's `options` of a session that cannot write by the server's word; nor does a search_path that somebody set on a
+role or a database lend it a function of theirs."""
+PRELUDE = f"""set -eu
+umask 077
+cd /
+export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+read_only='{READ_ONLY}'"""
 
 Variable = str | int | bool | Iterable[str]
 
@@ -52,9 +59,18 @@ def _text(value: Variable) -> str:
     return "\n".join(items)
 
 
+def sql(name: str) -> str:
+    """The text of a file of poolward/sql."""
+    return (SQL / f"{name}.sql").read_text()
+
+
+def own_roles(auth_role: str) -> str:
+    """The poolers' own roles as the SQL files take them."""
+    return json.dumps([auth_role, PROBE_ROLE])
+
+
 def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Command:
     """The command that reads a PostgreSQL server's state, as the operating system's postgres."""
-    own_roles = json.dumps([auth_role, PROBE_ROLE])
     return script(
         "observe_server",
         "read PostgreSQL's state",
@@ -62,7 +78,9 @@ def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Comma
         port=port,
         databases=databases,
         auth_role=auth_role,
-        own_roles=own_roles,
-        server_sql=(SQL / "observe_server.sql").read_text(),
-        database_sql=(SQL / "observe_database.sql").read_text(),
+        own_roles=own_roles(auth_role),
+        server_sql=sql("observe_server"),
+        passwords_sql=sql("observe_passwords"),
+        hba_sql=sql("observe_hba"),
+        database_sql=sql("observe_database"),
     )

@@ -11,6 +11,15 @@ journal() {
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# ask DATABASE PSQL-ARGUMENT...: PostgreSQL, as the operating system's postgres, in a session that cannot write.
+ask() {
+    # PGDATABASE and not -d, which takes a name with = in it for a connection string
+    asked_database=$1
+    shift
+    PGDATABASE=$asked_database PGOPTIONS=$read_only PGCONNECT_TIMEOUT=5 PGAPPNAME=poolward \
+        runuser -u postgres -- psql -X -qAt -v ON_ERROR_STOP=1 -p "$port" "$@"
+}
+
 # Everything PgBouncer does, it does as this user; only this user is let into the console without a password.
 service_user=postgres
 config_dir=/etc/pgbouncer

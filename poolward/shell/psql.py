@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
+_VARIABLE = re.compile(r":'(\w+)'")
 _ESCAPES = str.maketrans({"\\": "\\\\", "'": "\\'", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
@@ -14,6 +16,11 @@ def with_variables(sql: str, variables: Mapping[str, str | int]) -> str:
     """
     lines = [f"\\set {name} '{str(value).translate(_ESCAPES)}'" for name, value in variables.items()]
     return "\n".join((*lines, sql))
+
+
+def as_parameters(sql: str) -> str:
+    """The same script for psycopg: each `:'name'` as its parameter `%(name)s`."""
+    return _VARIABLE.sub(r"%(\1)s", sql.replace("%", "%%"))
 
 
 def service_file(services: Mapping[str, Mapping[str, str | int]]) -> str:

@@ -1,5 +1,5 @@
 # The pooler's own secrets, one file each, made once on the database host and readable by root alone.
-# variables: names (one per line), create
+# variables: port, names (one per line), create
 directory=/var/lib/poolward/secrets
 if [ -n "$create" ]; then
     mkdir -p "$directory"
@@ -20,6 +20,6 @@ printf '%s\n' "$names" | while read -r name; do
     [ ! -s "$file" ] || indented <"$file"
     section "verifier $name"
     printf "SELECT rolpassword FROM pg_authid WHERE rolname = :'name'" |
-        PGCONNECT_TIMEOUT=5 runuser -u postgres -- psql -X -qAt -v ON_ERROR_STOP=1 -v name="$name" -p "$port" -d postgres -f -
+        ask postgres -v name="$name" -f -
 done
 section end

@@ -1,4 +1,8 @@
 -- What the pooler needs in one database; one JSON line. Variables: auth_role, own_roles (JSON array of names).
+-- By name and not by to_regprocedure, which wants USAGE on the schema of whoever asks.
+WITH lookup AS (
+    SELECT p.* FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname = 'pgbouncer' AND p.proname = 'user_lookup' AND p.proargtypes = ARRAY['text'::regtype::oid]::oidvector)
 SELECT json_build_object(
     'schema_owner_superuser', (
         SELECT o.rolsuper FROM pg_namespace n JOIN pg_roles o ON o.oid = n.nspowner WHERE n.nspname = 'pgbouncer'),
@@ -22,10 +26,9 @@ SELECT json_build_object(
                 FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) acl
                 LEFT JOIN pg_roles g ON g.oid = acl.grantee
                 WHERE acl.grantee <> p.proowner), '[]'))
-        FROM pg_proc p
+        FROM lookup p
         JOIN pg_language l ON l.oid = p.prolang
-        JOIN pg_roles o ON o.oid = p.proowner
-        WHERE p.oid = to_regprocedure('pgbouncer.user_lookup(text)')),
+        JOIN pg_roles o ON o.oid = p.proowner),
     'connect', (
         SELECT json_object_agg(r.rolname, EXISTS (
             SELECT FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) acl
@@ -37,5 +40,5 @@ SELECT json_build_object(
         WHERE s.refclassid = 'pg_authid'::regclass AND r.rolname = :'auth_role'
           AND s.dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
           AND NOT (s.deptype = 'a' AND (
-              s.classid = 'pg_namespace'::regclass AND s.objid = (SELECT oid FROM pg_namespace WHERE nspname = 'pgbouncer')
-              OR s.classid = 'pg_proc'::regclass AND s.objid = to_regprocedure('pgbouncer.user_lookup(text)')::oid))), '[]'));
+              s.classid = 'pg_namespace'::regclass AND s.objid IN (SELECT oid FROM pg_namespace WHERE nspname = 'pgbouncer')
+              OR s.classid = 'pg_proc'::regclass AND s.objid IN (SELECT oid FROM lookup)))), '[]'));

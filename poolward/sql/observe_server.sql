@@ -1,5 +1,7 @@
--- What a deploy has to know of one server; one JSON line. Variables: own_roles (JSON array of names).
+-- What a deploy has to know of one server, as far as pg_monitor may read it; one JSON line.
+-- Variables: own_roles (JSON array of names).
 SELECT json_build_object(
+    'read_as', current_user,
     'version', current_setting('server_version'),
     'version_num', current_setting('server_version_num')::int,
     'in_recovery', pg_is_in_recovery(),
@@ -18,26 +20,14 @@ SELECT json_build_object(
             'bypassrls', a.rolbypassrls,
             'connection_limit', a.rolconnlimit,
             'expires', a.rolvaliduntil IS NOT NULL AND a.rolvaliduntil <> 'infinity',
-            'password', CASE
-                WHEN a.rolpassword IS NULL THEN 'none'
-                WHEN a.rolpassword LIKE 'SCRAM-SHA-256$%' THEN 'scram-sha-256'
-                WHEN a.rolpassword ~ '^md5[0-9a-f]{32}$' THEN 'md5'
-                ELSE 'other' END,
             'member_of', coalesce((
                 SELECT json_agg(DISTINCT g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                 WHERE m.member = a.oid), '[]'),
             'settings', coalesce((
                 SELECT json_agg(c ORDER BY c) FROM pg_db_role_setting s, unnest(s.setconfig) c WHERE s.setrole = a.oid), '[]')))
-        FROM pg_authid a
+        FROM pg_roles a
         WHERE a.rolcanlogin OR a.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
     'databases', (SELECT json_object_agg(datname, datconnlimit ORDER BY datname) FROM pg_database WHERE datallowconn),
-    'hba', (
-        SELECT json_agg(json_build_object(
-            'line', line_number, 'type', coalesce(type, ''), 'databases', coalesce(database, '{}'),
-            'users', coalesce(user_name, '{}'), 'address', address, 'netmask', netmask,
-            'method', coalesce(auth_method, ''), 'error', error) ORDER BY line_number)
-        FROM pg_hba_file_rules),
-    'hba_loaded', (SELECT pg_conf_load_time() >= modification FROM pg_stat_file(current_setting('hba_file'))),
     'backends', (
         SELECT json_agg(b) FROM (
             SELECT coalesce(datname, '') AS database, coalesce(usename, '') AS role, application_name AS application,

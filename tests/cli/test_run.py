@@ -72,12 +72,16 @@ def test_an_inventory_without_poolers_is_refused_with_both_missing_groups(local:
         (["verify"], "Missing argument 'INVENTORY'"),
         (["verify", "inventories/lab.py", "--limit", "typo"], "--limit typo matches no host"),
         (["typo"], "No such command 'typo'"),
+        (["plan", "inventories/lab.py", "--dsn", "db2=host=x"], "--dsn begins with the name of a host"),
+        (["verify", "inventories/lab.py", "--dsn", "postgresql://me:canary@db1/x?a=b"], "--dsn begins with the name"),
+        (["size", "inventories/lab.py", "--dsn", "db1=host=x password=canary"], "has a password in it"),
     ],
 )
 def test_usage_errors_exit_1_with_a_sentence(arguments: list[str], sentence: str) -> None:
     run = call("poolward", *arguments)
     assert run.returncode == 1
     assert sentence in run.stderr
+    assert "canary" not in run.stdout + run.stderr
 
 
 def test_a_folder_without_config_py_is_refused(tmp_path: Path) -> None:

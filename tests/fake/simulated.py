@@ -102,11 +102,11 @@ class SimulatedServer(Simulated):
         answer = (RECORDED / "postgresql-17.txt").read_text()
         if self.configured:
             return answer
-        start, end = answer.index("{"), answer.index("@database")
-        server = json.loads(answer[start:end])
+        server, passwords, rest = answer.removeprefix("@server\n").split("\n@", 2)
+        roles, kinds = json.loads(server), json.loads(passwords.removeprefix("passwords\n"))
         for role in SECRETS:
-            del server["roles"][role]
-        return f"@server\n{json.dumps(server)}\n{answer[end:]}"
+            del roles["roles"][role], kinds[role]
+        return f"@server\n{json.dumps(roles)}\n@passwords\n{json.dumps(kinds)}\n@{rest}"
 
     def _make_secrets(self) -> str:
         self.secrets_made = True

@@ -27,7 +27,9 @@ def no_role(name: str) -> Change:
 
 def database(**attributes: Any) -> Change:
     def change(state: ServerState) -> ServerState:
-        changed = replace(state.databases["tracksolid_db"], **attributes)
+        found = state.databases["tracksolid_db"]
+        assert found.inside is not None
+        changed = replace(found, inside=replace(found.inside, **attributes))
         return replace(state, databases={**state.databases, "tracksolid_db": changed})
 
     return change
@@ -35,9 +37,10 @@ def database(**attributes: Any) -> Change:
 
 def function(**attributes: Any) -> Change:
     def change(state: ServerState) -> ServerState:
-        found = state.databases["tracksolid_db"].function
-        assert found is not None
-        return database(function=replace(found, **attributes))(state)
+        inside = state.databases["tracksolid_db"].inside
+        assert inside is not None
+        assert inside.function is not None
+        return database(function=replace(inside.function, **attributes))(state)
 
     return change
 

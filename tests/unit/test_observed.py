@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -15,7 +16,9 @@ from poolward.settings import Version
 from tests.unit.samples import pooler_state, recorded, server_state
 
 POOLER_OUTPUTS = ("pooler-1.18.txt", "pooler-1.24.txt", "pooler-1.26.txt", "pooler-bare.txt")
-PARSERS = [(name, PoolerState.parse) for name in POOLER_OUTPUTS] + [("postgresql-17.txt", ServerState.parse)]
+PARSERS = [(name, PoolerState.parse) for name in POOLER_OUTPUTS] + [
+    (name, ServerState.parse) for name in ("postgresql-17.txt", "postgresql-17-by-dsn.txt")
+]
 parsers = pytest.mark.parametrize(("name", "parse"), PARSERS, ids=[name for name, _ in PARSERS])
 
 
@@ -62,9 +65,10 @@ def test_postgresql():
     assert state.roles["other_superuser"].superuser
     assert state.roles["pgbouncer_probe"].connection_limit == 3
     assert "o'brien-reports" in state.roles
-    function = state.databases["tracksolid_db"].function
-    assert function is not None
-    assert function.grantees == ("pgbouncer_auth",)
+    inside = state.databases["tracksolid_db"].inside
+    assert inside is not None
+    assert inside.function is not None
+    assert inside.function.grantees == ("pgbouncer_auth",)
     assert [rule.method for rule in state.hba][:2] == ["peer", "peer"]
     assert sum(row["count"] for row in state.backends if row["application"] == "webhook_receiver") == 8
 
@@ -122,16 +126,34 @@ def test_console_that_failed_is_unknown_and_not_empty():
     assert state.active
 
 
-def test_database_that_was_not_asked_about_has_no_function_and_no_rights():
+def test_database_that_was_not_asked_about_is_unknown_and_not_empty():
     lines = recorded("postgresql-17.txt").splitlines()
     at = lines.index("@database tracksolid-archive")
     state = ServerState.parse(lines[:at] + lines[at + 2 :])
-    assert state.databases["tracksolid-archive"].function is None
+    assert state.databases["tracksolid-archive"].inside is None
     assert "template0" not in state.databases
+
+
+def test_what_pg_monitor_may_not_see_is_unknown_and_not_empty():
+    state = ServerState.parse(recorded("postgresql-17-by-dsn.txt").splitlines())
+    assert state.read_as == "monitor"
+    assert {role.password for role in state.roles.values()} == {None}
+    assert (state.hba, state.hba_loaded, state.hba_block) == (None, None, None)
+    assert state.databases["tracksolid-archive"].inside is None
+    assert "no pg_hba.conf entry" in state.databases["tracksolid-archive"].unread
+
+
+def test_what_pg_monitor_sees_is_what_a_superuser_sees():
+    state, whole = ServerState.parse(recorded("postgresql-17-by-dsn.txt").splitlines()), server_state()
+    assert (state.max_connections, state.superuser_reserved_connections) == (100, 3)
+    assert state.roles["pgbouncer_probe"] == replace(whole.roles["pgbouncer_probe"], password=None)
+    assert {name for name, role in state.roles.items() if role.superuser} == {"postgres", "other_superuser"}
+    assert state.databases["tracksolid_db"] == whole.databases["tracksolid_db"]
+    assert sum(row["count"] for row in state.backends if row["application"] == "webhook_receiver") == 8
 
 
 def test_nobody_connected_is_counted_as_nobody():
     lines = recorded("postgresql-17.txt").splitlines()
-    end = lines.index("@database postgres")
+    end = lines.index("@passwords")
     server = json.loads("".join(lines[1:end])) | {"backends": None}
     assert ServerState.parse(["@server", json.dumps(server), *lines[end:]]).backends == ()

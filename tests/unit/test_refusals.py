@@ -60,6 +60,8 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "blank in an entry's name": (databases(**{"my shop": {"host": "db1"}}), GROUPS),
     "port in an entry": (entry(port=5433), GROUPS),
     "port that is none": (hosts(postgresql_port="fivefourthreetwo"), GROUPS),
+    "connection string with a password": (hosts(postgresql_dsn="host=db1 user=me password=canary"), GROUPS),
+    "connection string of something else": (hosts(postgresql_dsn="jdbc:canary//db1"), GROUPS),
     "forced user": (entry(user="app"), GROUPS),
     "password in an entry": (entry(password="hunter2-canary"), GROUPS),
     "users of an old pooler": (
