@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from poolward import settings
+from poolward import edits, settings
 from poolward.desired import USERLIST, PoolerConfig
 from poolward.observed import Console, PoolerState
+from poolward.settings import Version
 
 Action = Literal["none", "reload", "restart", "start"]
 _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3}
@@ -17,9 +18,12 @@ _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3
 # What SHOW CONFIG says of the process itself, not of what was configured.
 _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
 _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
+# SHOW USERS repeats these of the row above where a role has none of its own (pgbouncer#1489; admin.c of 1.23 to 1.25).
+_REPEATED, _REPEATED_UNTIL = frozenset({"pool_size", "reserve_pool_size"}), Version(1, 26)
 _SERVES_ANY_DATABASE = re.compile(r"^\s*\*\s*=", re.MULTILINE)
+_MISSING = ("missing", "as declared")
 _INI_FILE = "/etc/pgbouncer/pgbouncer.ini"
-_DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
+DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,11 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
         # A reload leaves it active (PgBouncer 1.18 to 1.26), and the console does not show it.
         yield Difference("database entry *", "any database name is served", "removed", "restart")
     if state.ini != config.ini:
-        yield Difference("pgbouncer.ini", "differs" if state.ini else "missing", "as declared", "reload")
+        now, then = edits.of_ini(state.ini, config.ini) if state.ini else _MISSING
+        yield Difference("pgbouncer.ini", now, then, "reload")
     if config.hba is not None and state.hba != config.hba:
-        yield Difference("pg_hba.conf of PgBouncer", "differs" if state.hba else "missing", "as declared", "reload")
+        now, then = edits.of_lines(state.hba, config.hba) if state.hba else _MISSING
+        yield Difference("pg_hba.conf of PgBouncer", now, then, "reload")
     if userlist_matches is False:
         yield Difference("userlist.txt", "differs", "holds the auth role's secret", "reload")
     for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (USERLIST, ("root", "postgres", "640"))):
@@ -113,8 +119,8 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
             yield Difference(path, now, f"{wanted[0]}:{wanted[1]} {wanted[2]}", "reload")
     if state.drop_in != config.drop_in:
         only_limit = state.drop_in and _without_limit(state.drop_in) == _without_limit(config.drop_in)
-        now = "differs" if state.drop_in else "missing"
-        yield Difference("the unit's drop-in", now, "as declared", "reload" if only_limit else "restart")
+        now, then = edits.of_lines(state.drop_in, config.drop_in) if state.drop_in else _MISSING
+        yield Difference("the unit's drop-in", now, then, "reload" if only_limit else "restart")
 
 
 def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
@@ -160,12 +166,18 @@ def user_differences(config: PoolerConfig, console: Console) -> Iterable[Differe
     running = {row["name"]: row for row in console.users}
     for name in config.users.keys() - running.keys():
         yield Difference(f"limits of role {name}", "none", "as declared", "reload")
+    above: dict[str, str] = {}
     for name, row in running.items():
         declared = config.users.get(name, {})
         for key in _USER_KEYS:
-            shown = row.get(key)
+            if (shown := row.get(key)) is None:
+                continue
+            shown = shown.strip()  # sizes come padded
             inherited = {"", "0", str(config.settings.get(key, ""))}
-            if shown is None or (key not in declared and shown in inherited):
+            if key in _REPEATED and console.version < _REPEATED_UNTIL:
+                inherited.add(above.get(key, ""))
+                above[key] = shown
+            if key not in declared and shown in inherited:
                 continue
             if key not in declared:
                 yield Difference(f"{name}.{key}", shown, "(none)", "restart")

@@ -56,6 +56,12 @@ def block_of(
     return (note, *(by_pooler[pooler] for pooler in sorted(by_pooler)))
 
 
+def block_differences(wanted: Sequence[str], found: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The rules our block in pg_hba.conf lacks, and the lines that somebody wrote into it."""
+    missing = [line for line in wanted if line not in found and not line.startswith("#")]
+    return missing, [line for line in found if line not in wanted]
+
+
 def _pooler_of(line: str) -> str:
     return line.rsplit(_MARK, 1)[-1]
 

@@ -20,6 +20,7 @@ from poolward.survey import Survey
 from poolward.unseen import Unseen
 
 _UNNOTICED = "no client notices"
+_HBA_RELOAD = "a reload of PostgreSQL; sessions stay"
 
 
 @dataclass(frozen=True)
@@ -118,11 +119,11 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
     if server.manage_hba and found.hba_block is not None:
         wanted = advice.databases_by_pooler(seen.fleet, server)
         block = hba.block_of(wanted, seen.addresses, found.hba_block, seen.poolers)
-        changes += [
-            Change(name, "pg_hba.conf", "lacks a line", line, "a reload of PostgreSQL; sessions stay")
-            for line in block
-            if line not in found.hba_block and not line.startswith("#")
-        ]
+        missing, stray = hba.block_differences(block, found.hba_block)
+        changes += [Change(name, "pg_hba.conf", "lacks a line", line, _HBA_RELOAD) for line in missing]
+        changes += [Change(name, "pg_hba.conf", line, "removed", _HBA_RELOAD) for line in stray]
+        if found.hba_loaded is False:
+            changes.append(Change(name, "pg_hba.conf", "changed on disk", "loaded", _HBA_RELOAD))
     return changes
 
 

@@ -53,13 +53,14 @@ def parse_ini(text: str) -> Ini:
         if section == "pgbouncer":
             ini.settings[name] = value
         else:
-            entries[section][name] = _connection_string(value, number)
+            entries[section][name] = parse_pairs(value, number)
     if section != "pgbouncer":
         raise PoolwardError("This pgbouncer.ini does not end in its [pgbouncer] section.")
     return ini
 
 
-def _connection_string(text: str, number: int) -> dict[str, str]:
+def parse_pairs(text: str, number: int) -> dict[str, str]:
+    """The keys of an entry's connection string; PoolwardError with the number of its line."""
     pairs: dict[str, str] = {}
     position = len(text) - len(text.lstrip(" "))
     while position < len(text):

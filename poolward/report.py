@@ -45,7 +45,9 @@ class Report:
         wrong = sum(len(finding.wrong) for finding in self.findings)
         if wrong:
             count = f"{wrong} differences" if wrong > 1 else "One difference"
-            console.print(f"[bold red]{count}.[/] A deploy mends them: deploy/pgbouncer.py on the same inventory.")
+            console.print(
+                f"[bold red]{count}.[/] A deploy mends what is Poolward's: deploy/pgbouncer.py on the same inventory."
+            )
         else:
             seen = "What could be seen" if self.unseen else "Everything"
             console.print(f"[bold green]{seen} is as declared[/] ({len(self.findings)} things looked at).")

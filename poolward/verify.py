@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from poolward import advice, apply, auth, hba, vulnerabilities
@@ -10,6 +11,9 @@ from poolward.desired import PoolerConfig
 from poolward.fleet import Fleet, Server
 from poolward.observed import HbaRule, PoolerState, ServerState
 from poolward.settings import Version
+
+_EXEC_START = "/usr/sbin/pgbouncer /etc/pgbouncer/pgbouncer.ini"
+_STARTS = re.compile(r"argv\[\]=(.*?) ;")
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,13 @@ def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist_matche
     """Everything about one pooler host but the login; `userlist_matches` None means that it was not read."""
     name, console = config.pooler.name, state.console
     running = list(apply.running_differences(config, console)) if console else []
+    service = apply.service_differences(config, state)
     files = [*apply.unfinished(state), *apply.file_differences(config, state, userlist_matches)]
     listeners = ", ".join(state.listeners) or "none"
     return [
         Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
-        Finding(name, "service", _told(apply.service_differences(config, state)), state.unit["ActiveState"]),
-        Finding(name, "files", _told(files)),
+        Finding(name, "service", (*_told(service), *_unit_problems(config, state)), state.unit["ActiveState"]),
+        Finding(name, "files", _told(files), _files_note(config)),
         Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
@@ -102,6 +107,27 @@ def _package_note(state: PoolerState) -> str:
     return f"{note}. {known}" if known else note
 
 
+def _files_note(config: PoolerConfig) -> str:
+    """No version has a SHOW HBA (seen up to 1.26), so what the process made of that file cannot be asked."""
+    return "as declared; pg_hba.conf as a file, for PgBouncer does not show its rules" if config.hba else ""
+
+
+def _unit_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
+    """What the next start would do, where somebody overrides the unit in a file of their own. A deploy leaves it be."""
+    if state.unit["LoadState"] != "loaded":
+        return
+    others = [path for path in state.unit["DropInPaths"].split() if path != apply.DROP_IN_FILE]
+    if state.unit["FragmentPath"].startswith("/etc/"):
+        others.append(state.unit["FragmentPath"])
+    by = f" ({', '.join(others)}: remove it, then systemctl daemon-reload)" if others else ""
+    starts = _STARTS.search(state.unit["ExecStart"])
+    if starts is None or starts[1] != _EXEC_START:
+        yield f"ExecStart: {starts[1] if starts else 'none'} → {_EXEC_START}{by}"
+    limit = state.unit["LimitNOFILESoft"]
+    if others and limit.isdecimal() and int(limit) < config.open_files_need:
+        yield f"LimitNOFILE at the next start: {limit} → {config.open_files}{by}"
+
+
 def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
     return tuple(map(str, differences))
 
@@ -141,11 +167,16 @@ def _hba_problems(
     server: Server,
     state: ServerState,
     rules: Sequence[HbaRule],
-    poolers: Iterable[str],
+    poolers: Collection[str],
     addresses: Mapping[str, str],
 ) -> Iterable[str]:
     if state.hba_loaded is False:
         yield "the file was changed after PostgreSQL last read it"
+    if server.manage_hba and state.hba_block is not None:
+        wanted = hba.block_of(advice.databases_by_pooler(fleet, server), addresses, state.hba_block, poolers)
+        missing, stray = hba.block_differences(wanted, state.hba_block)
+        yield from (f"Poolward's block lacks the line: {line}" for line in missing)
+        yield from (f"somebody's line stands in Poolward's block: {line}" for line in stray)
     for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):

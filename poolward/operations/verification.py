@@ -23,5 +23,5 @@ def as_declared(target: Host, seen: Survey) -> Generator[Change, None, None]:
             say(f"not looked at: {one.what}; it needs {one.needs}")
     problems = [Problem(finding.what, wrong) for finding in examine.host(target, seen) for wrong in finding.wrong]
     if problems:
-        raise Refused(f"{target.name} is not as declared. A deploy mends it.", problems)
+        raise Refused(f"{target.name} is not as declared. A deploy mends what is Poolward's.", problems)
     yield from ()

@@ -19,7 +19,7 @@ fi
 
 section unit
 systemctl show pgbouncer.service -p LoadState -p ActiveState -p SubState -p UnitFileState -p MainPID \
-    -p NeedDaemonReload -p Result -p FragmentPath
+    -p NeedDaemonReload -p Result -p FragmentPath -p DropInPaths -p ExecStart -p LimitNOFILESoft
 pid=$(main_pid)
 
 section open_files

@@ -111,7 +111,7 @@ SAID = (
     "tracksolid_db: schema pgbouncer is granted as pgbouncer_auth=USAGE, PUBLIC=CREATE instead of USAGE",
     "tracksolid_db: function pgbouncer.user_lookup(text) may be executed by PUBLIC, pgbouncer_auth, worker instead",
     "tracksolid_db: function pgbouncer.user_lookup(text) runs with the caller’s search_path instead of",
-    "tracksolid_db: pgbouncer_auth has more rights than it needs: table accounts",
+    "tracksolid_db: pgbouncer_auth has more rights than it needs: table public.accounts",
     "tracksolid-archive: function pgbouncer.user_lookup(text) belongs to worker, who is not a superuser",
     "tracksolid-archive: function pgbouncer.user_lookup(text): security_definer is False instead of True",
     "tracksolid-archive: schema pgbouncer belongs to a role that is not a superuser",
