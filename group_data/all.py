@@ -71,3 +71,23 @@ pgbouncer_minimum_version = None
 # None: a secret is made once on the database host and stays there, readable by root alone.
 pgbouncer_auth_secret_command = None
 pgbouncer_probe_secret_command = None
+
+# The services that move behind the poolers, in this order; one dictionary each, alike on every host:
+#   name, host              what it is called, and the host of the group `apps` it runs on
+#   direct                  the reason why it stays direct; then nothing else is needed
+#   unit                    its systemd unit; or restart_command, a list
+#   env_file                the file its unit reads (EnvironmentFile=); or read_command, which prints one, and
+#                           write_command, which takes one by standard input
+#   url_variables           the variables that hold a URL, keyword DSN or JDBC URL each, as a list; or
+#   host_variable, port_variable, database_variable, user_variable, password_variable
+#                           the variables that hold the parts; for PGHOST the others need not be named, and a host
+#                           variable without a port variable may hold host:port
+#   role, database          where the settings do not say them
+#   pooler                  a host of the group `poolers`, or host:port of an address in front of several
+#   pool                    "transaction", "session", or the name of an entry of pgbouncer_databases
+#   prepared_statements     "off" for a service that prepares none; PgBouncer before 1.21 loses them
+#   connections             how many it opens at most
+#   health                  a URL that answers 200, or a command (a list) that succeeds; health_timeout in seconds (5)
+#   soak                    seconds for which everything has to stay well before the next service moves (60)
+#   max_wait                seconds a client may wait for a server connection (5)
+services = []

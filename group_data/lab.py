@@ -40,6 +40,8 @@ services = [  # in the order they move: the heaviest first
         "host_variable": "DB_HOST",
         "port_variable": "DB_PORT",
         "database_variable": "DB_NAME",
+        "user_variable": "DB_USER",
+        "password_variable": "DB_PASSWORD",
         "health": "http://127.0.0.1:8002/health",
     },
     {
@@ -65,6 +67,7 @@ services = [  # in the order they move: the heaviest first
         "host": "app2",
         "unit": "cron.service",
         "pooler": "pool2",
+        "prepared_statements": "off",  # it uses none, and PgBouncer 1.18 could not keep them
         "env_file": "/etc/cron/env",
         "host_variable": "PGHOST",
         "port_variable": "PGPORT",
@@ -76,6 +79,7 @@ services = [  # in the order they move: the heaviest first
         "host": "app2",
         "unit": "gateway.service",
         "pooler": "pool2",
+        "prepared_statements": "off",
         "env_file": "/etc/gateway/env",
         "url_variables": ["JDBC_URL"],
         "health": "http://127.0.0.1:8006/health",
@@ -85,10 +89,13 @@ services = [  # in the order they move: the heaviest first
         "host": "app2",
         "unit": "grafana.service",
         "pooler": "pool2",
+        "prepared_statements": "off",
         "env_file": "/etc/grafana/env",
         "host_variable": "DB_HOST",
         "port_variable": "DB_PORT",
         "database_variable": "DB_NAME",
+        "user_variable": "DB_USER",
+        "password_variable": "DB_PASSWORD",
         "health": "http://127.0.0.1:8007/health",
     },
     {

@@ -56,6 +56,8 @@ services = [
         "host_variable": "DB_HOST",
         "port_variable": "DB_PORT",
         "database_variable": "DB_NAME",
+        "user_variable": "DB_USER",
+        "password_variable": "DB_PASSWORD",
     },
     {
         "name": "scheduler",

@@ -223,9 +223,9 @@ def _server_lines(state: ServerState) -> list[Line]:
 def _staying_lines(fleet: Fleet, name: str, state: ServerState) -> list[Line]:
     """What stays direct after all moves: services declared so, and sessions on the database host itself."""
     lines = [
-        Line(f"stays direct: {service['name']}", -int(service["connections"]), "declared")
+        Line(f"stays direct: {service.name}", -service.connections, "declared")
         for service in fleet.services
-        if service.get("direct") and service.get("connections") is not None
+        if not service.moves and service.connections is not None
     ]
     for role, count in sorted(caveats.sessions(fleet, name, state, on_host=True).items()):
         lines.append(Line(f"stays direct: {role} on {name} itself", -count, "seen now"))

@@ -57,7 +57,7 @@ def _staying(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str
             f"Sessions from addresses of no declared service, seen now and not counted: {'; '.join(strangers)}. "
             "If they stay direct, there is that much less for the poolers."
         )
-    undeclared = [s["name"] for s in fleet.services if s.get("direct") and s.get("connections") is None]
+    undeclared = [service.name for service in fleet.services if not service.moves and service.connections is None]
     if undeclared:
         yield (
             f"{', '.join(undeclared)} stays direct and is not counted: say how many connections it opens at most "

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import client_hba, combinations, conninfo, render, settings
+from poolward import client_hba, combinations, conninfo, declared_services, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -50,15 +50,14 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     knobs |= {name: _knobs(name, hosts[name], problems) for name in pooler_hosts if name not in knobs}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
+    services = declared_services.read(hosts, list(groups.get("apps", ())), pooler_hosts, problems)
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
-    declared: list[Any] = next((data["services"] for data in hosts.values() if data.get("services")), [])
-    homes = {str(service["host"]) for service in declared if service.get("host")}
     return Fleet(
         servers,
         poolers,
-        tuple(declared),
-        frozenset(str(hosts[name].get("ssh_hostname", name)) for name in homes if name in hosts),
+        services,
+        frozenset(str(hosts[service.host].get("ssh_hostname") or service.host) for service in services),
         allow_overcommit=any(found.allow_overcommit for found in knobs.values()),
     )
 
@@ -178,6 +177,7 @@ def _pooler(
     return Pooler(
         name=name,
         address=_own_address(data),
+        hostname=str(data.get("address") or data.get("ssh_hostname") or name),
         declared_version=version,
         minimum_version=minimum,
         package_version=knobs.version if knobs.version and "-" in knobs.version else None,

@@ -34,6 +34,8 @@ class Connection:
     password: SecretStr | None = None
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     others: tuple[tuple[str, int], ...] = ()
+    inherited: frozenset[str] = frozenset()
+    """The parameters that come from the environment (PGOPTIONS and its like), not from the setting itself."""
 
     @classmethod
     def of(cls, shape: Shape, values: Mapping[str, str]) -> Connection:
@@ -69,7 +71,8 @@ def parse(text: str, fallbacks: Mapping[str, str] | None = None) -> Connection:
     """
     reading = read(text)
     missing = {} if reading.shape == "jdbc" else fallbacks or {}
-    return Connection.of(reading.shape, {**missing, **reading.values})
+    found = Connection.of(reading.shape, {**missing, **reading.values})
+    return replace(found, inherited=frozenset(found.parameters) - reading.values.keys())
 
 
 def rewritten(text: str, host: str, port: int, database: str | None = None) -> str:

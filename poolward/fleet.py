@@ -6,11 +6,11 @@ This is the desired side, made by `declaration` from the inventory; what is true
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from poolward import settings
+from poolward.service import Service
 from poolward.settings import Value, Version
 
 AUTH_ROLE = "pgbouncer_auth"
@@ -61,6 +61,9 @@ class Pooler:
 
     name: str
     address: str | None
+    """Where its connections come from, where the inventory tells."""
+    hostname: str
+    """Where clients reach it."""
     declared_version: Version | None
     package_version: str | None
     minimum_version: Version | None
@@ -71,6 +74,11 @@ class Pooler:
     users: Mapping[str, Mapping[str, Value]]
     hba: tuple[str, ...] = ()
     """The lines of PgBouncer's own pg_hba.conf; empty where auth_type alone decides."""
+
+    @property
+    def port(self) -> int:
+        """Where clients reach it."""
+        return _number(self.effective("listen_port"))
 
     def effective(self, name: str, version: Version | None = None) -> Value:
         """The value a setting will have: the operator's, ours, or PgBouncer's own default for that version."""
@@ -108,11 +116,12 @@ class Pooler:
 
 @dataclass(frozen=True)
 class Fleet:
-    """All of it. `services` stays as declared until the cutover reads it."""
+    """All of it."""
 
     servers: Mapping[str, Server]
     poolers: Mapping[str, Pooler]
-    services: tuple[Mapping[str, Any], ...] = field(default=())
+    services: tuple[Service, ...] = ()
+    """In the order in which they move."""
     service_addresses: frozenset[str] = frozenset()
     """The addresses of the hosts the declared services run on."""
     allow_overcommit: bool = False

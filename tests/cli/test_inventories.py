@@ -67,8 +67,8 @@ def test_every_service_names_what_exists(hosts: list[dict[str, Any]]) -> None:
     apps = {host["name"] for host in hosts if "apps" in host["groups"]}
     assert found.services
     for service in found.services:
-        assert service["host"] in apps
-        assert "direct" in service or service["pooler"] in found.poolers
+        assert service.host in apps
+        assert service.direct or service.pooler in found.poolers
 
 
 @pytest.mark.parametrize("hosts", INVENTORIES, indirect=True)

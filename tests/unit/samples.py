@@ -15,8 +15,14 @@ from poolward.settings import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = Path(__file__).parent / "recorded"
-GROUPS = {"databases": ["db1"], "poolers": ["pool1", "pool2"]}
-ADDRESSES = {"db1": "192.0.2.11", "pool1": "192.0.2.21", "pool2": "192.0.2.22"}
+GROUPS = {"databases": ["db1"], "poolers": ["pool1", "pool2"], "apps": ["app1", "app2"]}
+ADDRESSES = {
+    "db1": "192.0.2.11",
+    "pool1": "192.0.2.21",
+    "pool2": "192.0.2.22",
+    "app1": "192.0.2.31",
+    "app2": "192.0.2.32",
+}
 BOOKWORM, TRIXIE, FORKY = Version(1, 18, 0), Version(1, 24, 1), Version(1, 26, 1)
 POOLERS = {
     "pool1": (TRIXIE, "pooler-1.24.txt"),

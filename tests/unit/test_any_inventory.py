@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import fields
 from typing import Any
 
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from poolward.catalogue import table
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError
 from poolward.reparse import parse_ini
+from poolward.service import Service
 from tests.unit.samples import BOOKWORM, FORKY, GROUPS, TRIXIE, hosts
 
 scalars = st.one_of(
@@ -29,6 +31,18 @@ def names(section: str) -> st.SearchStrategy[str]:
 
 entry_names = st.one_of(st.sampled_from(["shop", "shop-2", "pgbouncer", "pgbouncer_auth", "*"]), st.text(max_size=6))
 entries = st.dictionaries(names("databases"), values, max_size=3).map(lambda keys: {"host": "db1", **keys})
+whole = {
+    "name": "web",
+    "host": "app1",
+    "unit": "w.service",
+    "env_file": "/e",
+    "url_variables": ["U"],
+    "pooler": "pool1",
+}
+service_words = st.sampled_from([field.name for field in fields(Service)])
+services = st.dictionaries(st.one_of(service_words, st.text(max_size=4)), values, max_size=2).map(
+    lambda changes: {**whole, **changes}
+)
 words = {
     "pgbouncer_settings": st.one_of(st.dictionaries(names("pgbouncer"), values, max_size=2), values),
     "pgbouncer_databases": st.one_of(st.dictionaries(entry_names, entries, max_size=2), values),
@@ -37,6 +51,7 @@ words = {
     ),
     "pgbouncer_version": st.one_of(st.sampled_from(["1.18.0", "1.24.1", "1.26.1-1"]), values),
     "pgbouncer_defaults": st.dictionaries(names("pgbouncer"), values, max_size=2),
+    "services": st.one_of(st.lists(st.one_of(services, values), max_size=2), values),
     **dict.fromkeys(("pgbouncer_allow_superusers", "pgbouncer_manage_hba", "pgbouncer_auth_secret_command"), values),
     **dict.fromkeys(("pgbouncer_auth_role", "pgbouncer_auth_database", "postgresql_port", "address"), values),
 }
@@ -51,6 +66,7 @@ knobs = st.lists(st.sampled_from(sorted(words)), min_size=1, max_size=2, unique=
 def test_any_inventory_is_read_or_refused(changes: dict[str, Any]):
     with suppress(PoolwardError):
         fleet = declaration.read(hosts(**changes), GROUPS)
+        assert all(service.moves or service.direct for service in fleet.services)
         for version in (BOOKWORM, TRIXIE, FORKY):
             with suppress(PoolwardError):
                 made = pooler_config(fleet, "pool1", version)

@@ -11,6 +11,7 @@ from poolward.budget import Bill
 from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
 
 VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
+STAYS = {"name": "mcp", "host": "app2", "direct": "session SET"}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
 
 
@@ -68,10 +69,8 @@ def test_old_and_new_side_by_side_count_the_largest_hosts_twice() -> None:
 
 def test_a_service_that_stays_direct_is_taken_off_as_declared_or_asked_for() -> None:
     state = dataclasses.replace(server_state(), backends=())
-    services = [{"name": "mcp", "host": "app2", "direct": "session SET", "connections": 2}]
-    assert made(state, services=services).left == 95
-    del services[0]["connections"]
-    found = made(state, services=services)
+    assert made(state, services=[{**STAYS, "connections": 2}]).left == 95
+    found = made(state, services=[STAYS])
     assert found.left == 97
     assert any("mcp stays direct and is not counted" in note for note in found.notes)
 
@@ -80,7 +79,7 @@ def test_sessions_on_the_database_host_stay_and_strangers_are_named_but_not_coun
     row = {"database": "d", "application": "", "count": 3, "active": 0, "superuser": False}
     who = (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"), ("report", "192.0.2.99"))
     backends = tuple({**row, "role": role, "address": address} for role, address in who)
-    found = made(dataclasses.replace(server_state(), backends=backends), services=[{"name": "a", "host": "app1"}])
+    found = made(dataclasses.replace(server_state(), backends=backends), services=[STAYS])
     assert found.left == 97 - 3
     assert any("report from 192.0.2.99: 3" in note for note in found.notes)
     assert not any("web from" in note for note in found.notes)

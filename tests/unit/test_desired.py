@@ -18,7 +18,8 @@ NEWER = [TRIXIE, FORKY]
 
 def two_servers() -> Fleet:
     """A second server with an auth role of its own, and one entry on each."""
-    data = hosts("db2", pgbouncer_databases={"shop": {"host": "db1"}, "crm": {"host": "db2", "dbname": "sales"}})
+    databases = {"shop": {"host": "db1"}, "crm": {"host": "db2", "dbname": "sales"}}
+    data = hosts("db2", pgbouncer_databases=databases, services=[])
     data["db2"] |= {"pgbouncer_auth_role": "pgbouncer_auth_db2", "postgresql_port": 5433}
     return declaration.read(data, {"databases": ["db1", "db2"], "poolers": ["pool1"]})
 

@@ -21,7 +21,7 @@ def test_servers_and_poolers_of_the_lab():
     assert [entry.dbname for entry in fleet.poolers["pool1"].entries] == [
         "tracksolid_db", "tracksolid_db", "tracksolid-archive"
     ]  # fmt: skip
-    assert [service["name"] for service in fleet.services][:2] == ["webhook_receiver", "ingest_worker"]
+    assert [service.name for service in fleet.services][:2] == ["webhook_receiver", "ingest_worker"]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_one_host_may_differ_from_its_group():
 
 
 def test_servers_of_a_pooler_are_those_it_has_entries_on():
-    changed = hosts("db2")
+    changed = hosts("db2", services=[])
     changed["db2"]["pgbouncer_auth_role"] = "pgbouncer_auth_db2"
     changed["pool2"]["pgbouncer_databases"] = {"crm": {"host": "db2"}}
     fleet = declaration.read(changed, {"databases": ["db1", "db2"], "poolers": ["pool1", "pool2"]})
@@ -90,9 +90,9 @@ def test_servers_of_a_pooler_are_those_it_has_entries_on():
 
 
 def test_hosts_outside_the_two_groups_are_not_judged():
-    changed = hosts("app1")
+    changed = hosts()
     changed["app1"]["pgbouncer_typo"] = 1
-    read = declaration.read(changed, {**GROUPS, "apps": ["app1"]})
+    read = declaration.read(changed, GROUPS)
     assert (read.servers, read.poolers) == (lab().servers, lab().poolers)
 
 

@@ -28,6 +28,21 @@ def databases(**entries: Any) -> Data:
     return hosts(pgbouncer_databases=entries)
 
 
+WEB = {
+    "name": "web",
+    "host": "app1",
+    "unit": "web.service",
+    "env_file": "/etc/web/env",
+    "url_variables": ["DATABASE_URL"],
+    "pooler": "pool1",
+}
+
+
+def service(*without: str, **words: Any) -> Data:
+    """The lab with one service, some of its words left out and others written."""
+    return hosts(services=[{word: value for word, value in {**WEB, **words}.items() if word not in without}])
+
+
 def without_defaults() -> Data:
     changed = hosts()
     for data in changed.values():
@@ -35,7 +50,7 @@ def without_defaults() -> Data:
     return changed
 
 
-SECOND_SERVER = {"databases": ["db1", "db2"], "poolers": ["pool1", "pool2"]}
+SECOND_SERVER = {**GROUPS, "databases": ["db1", "db2"]}
 
 GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "word misspelt": (settings(pool_mode="transactoin"), GROUPS),
@@ -68,16 +83,47 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
         hosts(pgbouncer_version="1.18.0", pgbouncer_users={"app": {"max_user_connections": 4}}),
         GROUPS,
     ),
-    "group missing": (hosts(), {"databases": ["db1"]}),
-    "both groups missing": (hosts(), {}),
+    "group missing": (hosts(), {"databases": ["db1"], "apps": ["app1", "app2"]}),
+    "both groups missing": (hosts(), {"apps": GROUPS["apps"]}),
     "defaults not loaded": (without_defaults(), GROUPS),
     "defaults replaced": (hosts(pgbouncer_defaults={"listen_port": 6432, "max_client_conn": 500}), GROUPS),
     "two servers with one auth role": (hosts("db2"), SECOND_SERVER),
+    "service misspelt": (service(unti="web.service", pool_mode="session"), GROUPS),
+    "service half declared": (service("unit", "env_file", "url_variables", "pooler"), GROUPS),
+    "service without a host": (service("host", "name"), GROUPS),
+    "service on a host outside the group": (service(host="pool1", pooler="pool9"), GROUPS),
+    "service with two answers": (
+        service(restart_command=["true"], read_command=["cat", "/e"], host_variable="DB_HOST", database="shop"),
+        GROUPS,
+    ),
+    "service with halves": (
+        service("env_file", "url_variables", write_command=["tee"], port_variable="DB_PORT", user_variable="DB_USER"),
+        GROUPS,
+    ),
+    "service without its database": (service("url_variables", host_variable="DB_HOST"), GROUPS),
+    "service with words of another type": (
+        service(url_variables="DATABASE_URL", soak="long", prepared_statements=True, health=5, connections=2.5),
+        GROUPS,
+    ),
+    "service with wrong values": (
+        service(
+            unit="web", env_file="etc/env", health="localhost/health", soak=-1, max_wait=0, connections=0,
+            pooler="pool1:port", url_variables=["DATABASE URL"], restart_command=[""]
+        ),
+        GROUPS,
+    ),
+    "service direct without a reason": (service(direct=True), GROUPS),
+    "service that is none": (hosts(services=["web"]), GROUPS),
+    "services that are no list": (hosts(services={"web": WEB}), GROUPS),
+    "services of one name": (hosts(services=[WEB, {**WEB, "unit": "b.service", "env_file": "/b"}]), GROUPS),
+    "services of one file": (hosts(services=[WEB, {**WEB, "name": "api", "direct": "LISTEN"}]), GROUPS),
+    "services without a group": (service(), {**GROUPS, "apps": []}),
     "everything at once": (
         hosts(
             pgbouncer_settings={"pool_mode": "transactoin", "max_client_con": 5},
             pgbouncer_databases={"*": {"host": "db9"}, "shop": {"host": "db1", "pool_size": 0.5}},
             pgbouncer_maintain_hba=True,
+            services=[{"name": "web", "host": "app9", "direct": "LISTEN"}],
         ),
         GROUPS,
     ),

@@ -22,7 +22,7 @@ _entries = {
 
 
 def _host(name, address, simulated, delay):
-    data = {"address": address, "postgresql_address": address, "pgbouncer_databases": _entries}
+    data = {"address": address, "postgresql_address": address, "pgbouncer_databases": _entries, "services": []}
     data |= {"pgbouncer_manage_hba": False, "fake_delay": delay, "fake_delay_jitter": 0.01}
     return f"@fake/{name}", data | {"fake_responses": simulated.responses()}
 
@@ -36,4 +36,4 @@ poolers = [
         ("pool2", "192.0.2.22", "pooler-1.18.txt"),
     )
 ]
-apps = [("@fake/app1", {"fake_delay": 0})]
+apps = [("@fake/app1", {"fake_delay": 0, "services": []})]

@@ -1,0 +1,187 @@
+"""The operator's `services`, read into Service; every problem in them at once. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields, replace
+from difflib import get_close_matches
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from poolward.errors import Problem
+from poolward.service import LIBPQ_PARTS, Service
+from poolward.target import split_address
+
+_WORDS = TypeAdapter(Service)
+_KNOWN = tuple(field.name for field in fields(Service))
+_NAME = re.compile(r"\w[\w.@-]*")
+_UNIT = re.compile(r"[\w@:.\\-]+\.service")
+_SEE = "see `services` in group_data/all.py"
+_HEALTH = ("`health` must be a URL, or a command as a list", '"health": "http://127.0.0.1:8000/health"')
+_COMMANDS = ("read_command", "write_command", "restart_command")
+
+
+def read(
+    hosts: Mapping[str, Mapping[str, Any]], apps: Sequence[str], poolers: Iterable[str], problems: list[Problem]
+) -> tuple[Service, ...]:
+    """The services in the order in which they move; what is wrong is added to `problems`.
+
+    `services` is one list for the whole fleet, which every host's data holds.
+    """
+    lists = [data["services"] for data in hosts.values() if data.get("services")]
+    if not lists:
+        return ()
+    if any(other != lists[0] for other in lists):
+        problems.append(
+            Problem("services", "differ between hosts", "keep one list, in group_data/<the inventory's name>.py")
+        )
+    if not isinstance(lists[0], Sequence) or isinstance(lists[0], str):
+        problems.append(Problem("services", "must be a list", 'services = [{"name": "web", "host": "app1", …}]'))
+        return ()
+    if not apps:
+        problems.append(Problem("inventory", "there is no host in the group `apps`", 'apps = [("app1", {})]'))
+    known = list(poolers)
+    found = [_service(number, words, apps, known, problems) for number, words in enumerate(lists[0])]
+    services = tuple(service for service in found if service)
+    problems += _collisions(services)
+    return services
+
+
+def _service(
+    number: int, words: object, apps: Sequence[str], poolers: Sequence[str], problems: list[Problem]
+) -> Service | None:
+    """One service; None where not even its words can be read."""
+    if not isinstance(words, Mapping):
+        problems.append(Problem(f"services[{number}]", "must be a dictionary", '{"name": "web", "host": "app1", …}'))
+        return None
+    name = words.get("name")
+    where = f'services["{name}"]' if name and isinstance(name, str) else f"services[{number}]"
+    problems += [_unknown(where, str(word)) for word in words if word not in _KNOWN]
+    try:
+        service = _WORDS.validate_python({word: value for word, value in words.items() if word in _KNOWN})
+    except ValidationError as error:
+        problems += {_wrong_word(where, str(found["loc"][0]), found["type"], found["msg"]) for found in error.errors()}
+        return None
+    service = _with_libpqs_names(service)
+    problems += [Problem(where, message, hint) for message, hint in _reasons(service, apps, poolers)]
+    return service
+
+
+def _with_libpqs_names(service: Service) -> Service:
+    if service.host_variable != LIBPQ_PARTS["host"]:
+        return service
+    names = {f"{part}_variable": name for part, name in LIBPQ_PARTS.items()}
+    missing: dict[str, Any] = {word: name for word, name in names.items() if not getattr(service, word)}
+    return replace(service, **missing)
+
+
+def _unknown(where: str, word: str) -> Problem:
+    near = get_close_matches(word, _KNOWN, 2)
+    return Problem(where, f"has no word {word!r}", f"did you mean {' or '.join(near)}?" if near else _SEE)
+
+
+def _wrong_word(where: str, word: str, kind: str, message: str) -> Problem:
+    """What pydantic says of a value, in our words and without it."""
+    if kind in ("missing", "missing_argument"):
+        return Problem(where, f"`{word}` is missing", f'"{word}": "…"')
+    if word == "direct":
+        return Problem(where, "`direct` must be the reason why it stays direct", '"direct": "session-level SET"')
+    if word == "health":
+        return Problem(where, *_HEALTH)
+    if word.endswith(("_command", "_variables")):
+        return Problem(where, f"`{word}` must be a list of texts", f'"{word}": ["…"]')
+    return Problem(where, f"`{word}`: {message[0].lower()}{message[1:]}", _SEE)
+
+
+def _reasons(service: Service, apps: Sequence[str], poolers: Sequence[str]) -> Iterable[tuple[str, str]]:
+    """What is wrong with words that are each well-formed, and the next step."""
+    if not _NAME.fullmatch(service.name):
+        yield "`name` must be letters, digits, _ . @ and -", "it names files and log lines"
+    if apps and service.host not in apps:
+        yield f"`host` is {service.host!r}, but must name a host of the group `apps`", f"known: {', '.join(apps)}"
+    yield from _numbers(service)
+    yield from _forms(service)
+    if service.moves:
+        yield from _whether_whole(service)
+        yield from _pooler(service, poolers)
+
+
+def _numbers(service: Service) -> Iterable[tuple[str, str]]:
+    if service.connections is not None and service.connections < 1:
+        yield "`connections` is the most it opens, at least 1", "leave it out where nobody knows"
+    for word in ("soak", "health_timeout", "max_wait"):
+        seconds = getattr(service, word)
+        if not 0 <= seconds < float("inf") or (word != "soak" and seconds == 0):
+            yield f"`{word}` = {seconds:g} is no time to wait", "a number of seconds"
+
+
+def _forms(service: Service) -> Iterable[tuple[str, str]]:
+    if service.unit and not _UNIT.fullmatch(service.unit):
+        yield "`unit` must be a service's unit, with its ending", '"unit": "web.service"'
+    if service.env_file and not re.fullmatch(r"/[^\0\n\t*?\[\]]+", service.env_file):
+        yield "`env_file` must be one absolute path", '"env_file": "/etc/web/env"'
+    named = [*service.url_variables, *(getattr(service, f"{part}_variable") or "_" for part in LIBPQ_PARTS)]
+    if wrong := [name for name in named if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]:
+        yield f"{wrong[0]!r} can be no variable's name", "letters, digits and _"
+    if isinstance(service.health, str) and service.health and not re.fullmatch(r"https?://[^\s/]+\S*", service.health):
+        yield _HEALTH
+
+
+def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
+    """A service that moves says how it is restarted, where its settings are and which of them names the database."""
+    if bool(service.unit) == bool(service.restart_command):
+        yield "needs exactly one of `unit` and `restart_command`", "how is it restarted?"
+    both_commands = bool(service.read_command) and bool(service.write_command)
+    if bool(service.read_command) != bool(service.write_command):
+        yield "`read_command` and `write_command` come together", "one prints the settings, one takes them"
+    elif bool(service.env_file) == both_commands:
+        yield "needs exactly one of `env_file` and `read_command` with `write_command`", "where do its settings live?"
+    if bool(service.url_variables) == bool(service.host_variable):
+        yield (
+            "needs exactly one of `url_variables` and `host_variable`",
+            "which of its variables say where its database is?",
+        )
+    parts = [f"{part}_variable" for part in LIBPQ_PARTS if part != "host"]
+    given = [word for word in parts if getattr(service, word)]
+    if given and not service.host_variable:
+        yield f"`{'`, `'.join(given)}` without `host_variable`", "name the variable that holds the host"
+    if service.host_variable and not (service.database_variable or service.database):
+        yield "`host_variable` needs `database_variable`, or `database` where no variable holds it", "which database?"
+    if any(not command or not all(command) for command in _given_commands(service)):
+        yield "a command has an empty word", "one text for each argument"
+
+
+def _given_commands(service: Service) -> Iterable[Sequence[str]]:
+    commands = [getattr(service, word) for word in _COMMANDS]
+    return filter(None, [*commands, service.health if not isinstance(service.health, str) else ()])
+
+
+def _pooler(service: Service, poolers: Sequence[str]) -> Iterable[tuple[str, str]]:
+    known = f"known: {', '.join(poolers)}; or host:port of an address in front of them"
+    if not service.pooler:
+        yield "`pooler` is missing", known
+    elif poolers and service.pooler not in poolers:
+        try:
+            split_address(service.pooler)
+        except ValueError:
+            yield f"`pooler` is {service.pooler!r}, which is no host of the group `poolers`", known
+
+
+def _collisions(services: Sequence[Service]) -> Iterable[Problem]:
+    """Two services that cannot be told apart, or of which one would move the other."""
+    names = [service.name for service in services]
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        yield Problem(f'services["{name}"]', "is declared twice", "give each service a name of its own")
+    for word, what in (("unit", "restart"), ("env_file", "rewrite")):
+        seen: dict[tuple[str, str], Service] = {}
+        for service in services:
+            place = (service.host, getattr(service, word))
+            other = seen.setdefault(place, service)
+            if place[1] and other is not service and (service.moves or other.moves):
+                yield Problem(
+                    f'services["{service.name}"]',
+                    f"shares {place[1]} with {other.name}: to move one is to {what} the other",
+                    "declare them as one service, or give each its own",
+                )
