@@ -56,7 +56,8 @@ class Journal:
 def read(path: Path) -> list[dict[str, object]]:
     """The events of a journal; a last line that was cut off in the middle is left out."""
     events: list[dict[str, object]] = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    # As bytes: a line may be cut off within a letter, and text may hold characters that Python takes for line breaks.
+    for line in path.read_bytes().splitlines():
         try:
             events.append(json.loads(line))
         except ValueError:
