@@ -1,4 +1,4 @@
-"""The command line beside pyinfra's: `run`, a guard around it, and `verify`, what is true as a table.
+"""The command line beside pyinfra's: `run`, a guard around it, and commands that change no host.
 
 Exit codes: 0 clean, 2 pending or drift, 3 neither in what could be seen, 1 any error, usage included.
 """
@@ -9,6 +9,7 @@ import json
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -102,6 +103,25 @@ def size(inventory: str, window: float, interval: float, dsns: tuple[str, ...], 
     if not as_json:
         click.echo(f"Sampling for {window:g} s …", err=True)
     return _present(sizing.make(inventory, window, interval, _by_server(dsns)), as_json)
+
+
+@cli.command()
+@click.argument("journals", metavar="JOURNAL...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--output", type=click.Path(path_type=Path), help="Where to write the page; else beside the last JOURNAL."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def report(journals: tuple[Path, ...], output: Path | None, as_json: bool) -> int:
+    """Tell what a cutover or a rollback did: a page for the change ticket, and a summary. Reaches no host.
+
+    Several journals of one inventory (journal/*.jsonl) are told as one history. The page is one HTML file that needs
+    nothing else.
+
+    Exit codes: 0 every service is where it should be, 2 something is left to do, 1 any error.
+    """
+    from poolward import cutover_report
+
+    return _present(cutover_report.make(journals, output), as_json)
 
 
 def _by_server(dsns: tuple[str, ...]) -> dict[str, str]:

@@ -24,11 +24,24 @@ _environment = Environment(
     autoescape=False,  # not HTML: escaping would corrupt a secret that holds & or <
 )
 _environment.filters["sql"] = _sql_literal
+_pages = Environment(
+    loader=FileSystemLoader(FOLDER),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+    keep_trailing_newline=True,
+    autoescape=True,
+)
 
 
 def rendered(name: str, **values: Any) -> str:
     """A Jinja2 template of `templates/` with these values; an undefined name is an error, never an empty string."""
     return _environment.get_template(name).render(**values)
+
+
+def page(name: str, **values: Any) -> str:
+    """A template of `templates/` that is HTML, with these values, each of them escaped."""
+    return _pages.get_template(name).render(**values)
 
 
 def text(name: str) -> str:
