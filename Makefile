@@ -7,7 +7,7 @@ INVENTORY ?= inventories/lab.py
 .PHONY: help venv demo test check bench lab-up lab-down
 
 help:
-	@echo "make demo      lab hosts, a PgBouncer deploy, and what is true afterwards"
+	@echo "make demo      lab hosts, a PgBouncer deploy, a peak, a cutover, and the peak again"
 	@echo "make test      every test, on real hosts; prints the slowest"
 	@echo "make check     lint, types and the fast tests, in seconds"
 	@echo "make bench     a redeploy beside Ansible's, as a ratio (BENCH=\"--hosts 20\")"
@@ -37,6 +37,10 @@ demo: lab-up
 	@$(BIN)/poolward run pgbouncer $(INVENTORY)
 	@echo "==> What is true now: poolward verify $(INVENTORY)"
 	@$(BIN)/poolward verify $(INVENTORY)
+	@echo "==> The incident, the cutover of eight services, the same peak again: python -m lab rehearse"
+	@$(BIN)/python -m lab rehearse
+	@echo "==> Where every service stands: poolward services $(INVENTORY)"
+	@$(BIN)/poolward services $(INVENTORY)
 
 check: venv
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/pytest -q tests/unit

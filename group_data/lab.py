@@ -24,6 +24,7 @@ pgbouncer_manage_hba = True
 services = [  # in the order they move: the heaviest first
     {
         "name": "webhook_receiver",
+        "connections": 20,
         "host": "app1",
         "unit": "webhook-receiver.service",
         "pooler": "pool1",
@@ -33,6 +34,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "ingest_worker",
+        "connections": 20,
         "host": "app1",
         "unit": "ingest-worker.service",
         "pooler": "pool1",
@@ -46,6 +48,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "dashboard_api",
+        "connections": 18,
         "host": "app1",
         "unit": "dashboard-api.service",
         "pooler": "pool1",
@@ -55,6 +58,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "worker",
+        "connections": 15,
         "host": "app1",
         "unit": "worker.service",
         "pooler": "pool1",
@@ -64,6 +68,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "cron",
+        "connections": 6,
         "host": "app2",
         "unit": "cron.service",
         "pooler": "pool2",
@@ -76,6 +81,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "gateway",
+        "connections": 16,
         "host": "app2",
         "unit": "gateway.service",
         "pooler": "pool2",
@@ -86,6 +92,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "grafana",
+        "connections": 12,
         "host": "app2",
         "unit": "grafana.service",
         "pooler": "pool2",
@@ -100,6 +107,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "scheduler",
+        "connections": 6,
         "host": "app2",
         "unit": "scheduler.service",
         "pooler": "pool2",
@@ -110,6 +118,7 @@ services = [  # in the order they move: the heaviest first
     },
     {
         "name": "analytics_mcp",
+        "connections": 4,
         "host": "app2",
         "unit": "analytics-mcp.service",
         "env_file": "/etc/analytics_mcp/env",

@@ -15,7 +15,7 @@ from pathlib import Path
 import click
 from rich.table import Table
 
-from lab import engine, hosts, images
+from lab import engine, hosts, images, rehearsal
 from lab.progress import console, say
 from lab.state import State
 from lab.topology import HOSTS, SERVICES, Lab
@@ -99,6 +99,13 @@ def load(switch: str) -> None:
     """Many more transactions per second, on the same connections."""
     hosts.set_flag(_running_lab(), "load", switch == "on")
     say(f"load {switch}; the services follow within seconds")
+
+
+@cli.command()
+@click.option("--soak", default=2.0, show_default=True, help="Seconds each moved service has to prove itself for.")
+def rehearse(soak: float) -> None:
+    """The incident, the cutover of eight services, and the same peak again."""
+    rehearsal.rehearse(_running_lab(), soak)
 
 
 @cli.command(name="exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 from poolward.evidence import Census
 from poolward.moves import Goal
@@ -11,8 +12,9 @@ from poolward.observed import ServiceState, Sessions
 
 SETTLE_SECONDS = 30.0
 """How long a restarted service may take until its sessions are where they belong."""
-MISSES = 2
-"""A condition that fails in so many looks in a row has failed: short connections race between two sides of one look."""
+GRACE_SECONDS = 2.5
+"""A condition that fails for so long has failed; before that it may be two sides of one look that were not taken at
+quite the same moment."""
 
 
 @dataclass(frozen=True)
@@ -117,26 +119,30 @@ class Soak:
 
     seconds: float
     settle_seconds: float = SETTLE_SECONDS
-    started: float | None = None
-    """When the first look was taken."""
-    settled: float | None = None
-    """When everything was as it should be for the first time."""
-    _misses: list[Sample] = field(default_factory=list)
+    _started: float | None = None
+    _good_since: float | None = None
+    _bad_since: float | None = None
+    _settled: bool = False
 
-    def add(self, look: Sample) -> str:
-        """Take one look into account: `proved`, `going on`, or `failed`."""
-        self.started = look.at if self.started is None else self.started
-        if self.settled is None:
-            if look.good:
-                self.settled = look.at
-            elif look.at - self.started >= self.settle_seconds:
-                return "failed"
-        elif not look.good:
-            self._misses.append(look)
-            return "failed" if len(self._misses) >= MISSES else "going on"
-        self._misses.clear()
-        return "proved" if self.settled is not None and look.at - self.settled >= self.seconds else "going on"
+    def add(self, look: Sample) -> Literal["going on", "proved", "failed"]:
+        """Take one look into account. A miss that passes starts the soak anew; only so often, so that it ends."""
+        self._started = look.at if self._started is None else self._started
+        if look.good:
+            self._bad_since = None
+            self._good_since = look.at if self._good_since is None else self._good_since
+            return "proved" if look.at - self._good_since >= self.seconds else self._unless_late(look)
+        self._bad_since = look.at if self._bad_since is None else self._bad_since
+        settled, self._good_since = self._good_since is not None or self._settled, None
+        self._settled = settled
+        if settled and look.at - self._bad_since >= GRACE_SECONDS:
+            return "failed"
+        return self._unless_late(look)
+
+    def _unless_late(self, look: Sample) -> Literal["going on", "failed"]:
+        assert self._started is not None
+        allowed = self.settle_seconds + (2 * self.seconds if self._settled or look.good else 0)
+        return "failed" if look.at - self._started >= allowed else "going on"
 
     def left(self, now: float) -> float:
         """Seconds of the soak that are left."""
-        return self.seconds if self.settled is None else max(0.0, self.seconds - (now - self.settled))
+        return self.seconds if self._good_since is None else max(0.0, self.seconds - (now - self._good_since))

@@ -128,6 +128,19 @@ def _by_server(dsns: tuple[str, ...]) -> dict[str, str]:
     return {name: dsn for name, _, dsn in (given.partition("=") for given in dsns)}
 
 
+@cli.command()
+@click.argument("inventory")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def services(inventory: str, as_json: bool) -> int:
+    """Show where every declared service stands: direct, pooled, half-moved. Changes nothing.
+
+    Exit codes: 0 every service is where it is declared to be, 2 some are not, 1 any error.
+    """
+    from poolward import services as standing
+
+    return _present(standing.make(inventory), as_json)
+
+
 def _present(made: Any, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(made.document(), indent=2, default=_plain))

@@ -16,6 +16,7 @@ from poolward.verify import Finding
 
 if TYPE_CHECKING:
     from poolward.plan import Change
+    from poolward.services import Row
 
 _SHARED = 4
 """From so many poolers on, what they have in common is one line."""
@@ -163,6 +164,29 @@ def unseen(found: Iterable[Unseen]) -> Table:
     for one in found:
         table.add_row(one.where, one.what, one.needs)
     return table
+
+
+def standings(rows: Iterable[Row], clock: float) -> Table:
+    """Where every service stands; `clock` is now, in seconds of the epoch."""
+    table = Table(title="Where every service stands", title_justify="left", show_edge=False)
+    for column in ("service", "host", "stands"):
+        table.add_column(column)
+    for column in ("direct", "pooled", "running for"):
+        table.add_column(column, justify="right")
+    table.add_column("", overflow="fold")
+    styles = {"pooled": "green", "direct": "", "left direct": "dim"}
+    for row in rows:
+        running = _duration(clock - row.since) if row.since is not None else "not running"
+        stands = Text(row.standing, styles.get(row.standing, "bold red"))
+        table.add_row(row.name, row.host, stands, str(row.direct), str(row.pooled), running, row.note)
+    return table
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def _role(row: Mapping[str, Any]) -> str:

@@ -1,5 +1,6 @@
 # Services of an application host, and every socket it has to a database or a pooler.
-# variables: services (one per line: name, unit, settings file, health URL, separated by tabs; - where there is none),
+# variables: services (one per line: name, unit, settings file, health URL or ! and a command, separated by tabs; -
+#   where there is none),
 #   ports (of the databases and poolers), health_timeout (seconds)
 tab=$(printf '\t')
 
@@ -48,7 +49,10 @@ printf '%s\n' "$services" | while IFS="$tab" read -r name unit settings health; 
     [ ! -f "$path.unproved-poolward" ] || { cat "$path.unproved-poolward"; printf '\n'; }
     if [ "$health" != - ]; then
         section "health $name"
-        status_of "$health" 2>/dev/null || printf 'no answer'
+        case $health in
+        !*) timeout "$health_timeout" sh -c "${health#!}" >/dev/null 2>&1 && printf 200 || printf 'failure (%s)' "$?" ;;
+        *) status_of "$health" 2>/dev/null || printf 'no answer' ;;
+        esac
         printf '\n'
     fi
 done

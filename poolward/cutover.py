@@ -1,0 +1,113 @@
+"""A cutover as a whole: its moves one after another, under one lease, with one journal."""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from poolward import cutover_report, move, watch, witness
+from poolward.budget_moves import AfterMove
+from poolward.errors import PoolwardError
+from poolward.moves import Goal
+from poolward.moving import Move, Run
+
+
+@dataclass
+class Cutover:
+    """One run: its moves in order, and why the other services are left alone."""
+
+    run: Run
+    goal: Goal
+    moves: tuple[Move, ...]
+    skipped: Mapping[str, str]
+    """By service why there is nothing to do for it."""
+    later: tuple[str, ...] = ()
+    """What `pause_after` leaves for the next run."""
+    bills: tuple[AfterMove, ...] = ()
+    _begun: bool = field(default=False, init=False)
+    _moved: list[str] = field(default_factory=list, init=False)
+
+    def announcement(self) -> Iterable[str]:
+        """What will happen, before it does."""
+        for number, planned in enumerate(self.moves, 1):
+            origin, end = ends(planned)
+            yield f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}: {origin} → {end}"
+        yield from map(str, self.bills)
+        for name, reason in self.skipped.items():
+            yield f"left alone: {name}, {reason}"
+        if self.later:
+            yield f"for the next run: {', '.join(self.later)}"
+
+    def carry_out(self, planned: Move) -> None:
+        """Move one service; the first move takes the lease, the last one or a failure gives it back."""
+        try:
+            self._begin()
+            number = self.moves.index(planned) + 1
+            self.run.say(f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}")
+            move.carry_out(planned)
+        except PoolwardError:
+            self._end(ok=False)
+            raise
+        self._moved.append(planned.service.name)
+        if len(self._moved) == len(self.moves):
+            self._end(ok=True)
+
+    def _begin(self) -> None:
+        if self._begun:
+            return
+        if took_over := self.run.lease.take():
+            self.run.say(took_over)
+        self._begun = True
+        run = self.run
+        run.journal.write(
+            "started",
+            order=[planned.service.name for planned in self.moves],
+            left_direct=self._left_direct(),
+            skipped=dict(self.skipped),
+            bills=[str(bill) for bill in self.bills],
+            took_over=took_over,
+            user=getpass.getuser(),
+        )
+        self._look_at_rest()
+
+    def _end(self, *, ok: bool) -> None:
+        """The run's end in the journal, its report, and the lease given back; what fails here hides no other error."""
+        if not self._begun:
+            return
+        names = [planned.service.name for planned in self.moves]
+        left = [name for name in names if name not in self._moved] + list(self.later)
+        with self._said():
+            self._look_at_rest()
+        self.run.journal.write("ended", moved=list(self._moved), left=left, direct=self._left_direct(), ok=ok)
+        with self._said():
+            self.run.lease.release()
+        with self._said():
+            report = cutover_report.make([self.run.journal.path], self.run.journal.report)
+            self.run.say(f"the report: {report.page}")
+
+    def _look_at_rest(self) -> None:
+        """What is true between two moves, for the report."""
+        look = watch.look(self.run.state, self.run.fleet, witness.asked(self.run.fleet.services))
+        for server in self.run.fleet.servers:
+            self.run.journal.write("look", "", **witness.counts(self.run.fleet, look, server))
+
+    @contextlib.contextmanager
+    def _said(self) -> Iterator[None]:
+        try:
+            yield
+        except PoolwardError as error:
+            self.run.say(str(error))
+
+    def _left_direct(self) -> dict[str, str]:
+        return {declared.name: declared.direct for declared in self.run.fleet.services if not declared.moves}
+
+
+def ends(planned: Move) -> tuple[str, str]:
+    """Where a service's connections come from and go to, in words."""
+    home = ", ".join(sorted({f"{a.host}:{a.port}/{a.database}" for a in planned.home.values()}))
+    pooled = ", ".join(
+        sorted({f"{t.address.host}:{t.address.port}/{t.address.database}" for t in planned.targets.values()})
+    )
+    return (home, pooled) if planned.goal == "pooled" else (pooled, home)

@@ -1,0 +1,63 @@
+"""The cutover of one pyinfra run, made once for all its hosts before anything is changed."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from weakref import WeakKeyDictionary
+
+from gevent.lock import RLock
+from pyinfra import logger
+from pyinfra.api import State
+from pyinfra.api.exceptions import DeployError
+
+from poolward import route
+from poolward.cutover import Cutover
+from poolward.errors import PoolwardError
+from poolward.moves import Goal
+from poolward.operations._step import say
+from poolward.route import Options
+
+_lock = RLock()
+_made: WeakKeyDictionary[State, Cutover | DeployError] = WeakKeyDictionary()
+
+
+def of(state: State, goal: Goal) -> Cutover:
+    """The cutover of this run; raises DeployError where it may not begin, and nothing was changed."""
+    with _lock:
+        if state not in _made:
+            try:
+                run = route.planned(state, goal, options(state), say)
+                for line in run.announcement():
+                    logger.info(line)
+                _made[state] = run
+            except PoolwardError as error:
+                _made[state] = DeployError(str(error))
+    found = _made[state]
+    if isinstance(found, DeployError):
+        raise found
+    return found
+
+
+def options(state: State) -> Options:
+    """What `--data` of this run says; raises PoolwardError."""
+    data = next(iter(state.inventory)).data
+    only = str(data.get("only") or "")
+    try:
+        pause, soak = data.get("pause_after"), data.get("soak")
+        return Options(
+            tuple(name.strip() for name in only.split(",") if name.strip()),
+            int(str(pause)) if pause is not None else None,
+            float(str(soak)) if soak is not None else None,
+            _inventory(),
+        )
+    except ValueError as error:
+        raise PoolwardError(
+            "pause_after and soak are numbers.",
+            "--data pause_after=1 stops after one move; --data soak=10 is in seconds.",
+        ) from error
+
+
+def _inventory() -> str:
+    """The inventory of this run as it stands on the command line; pyinfra keeps it nowhere."""
+    return next((word for word in sys.argv[1:] if word.endswith(".py") and Path(word).is_file()), "")

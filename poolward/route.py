@@ -1,0 +1,215 @@
+"""Who moves in a run, in which order and where to, and whether it may begin: decided before anything is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pyinfra.api import State
+
+from poolward import (
+    budget,
+    budget_moves,
+    compatibility,
+    env_file,
+    inventory,
+    moves,
+    moving,
+    names,
+    service,
+    survey,
+    target,
+    watch,
+    witness,
+)
+from poolward.budget_moves import AfterMove, Mover
+from poolward.cutover import Cutover
+from poolward.errors import PoolwardError, Problem, Refused
+from poolward.fleet import Fleet
+from poolward.journal import Journal
+from poolward.lease import Lease
+from poolward.moves import Goal
+from poolward.moving import Move, Run
+from poolward.observed import ServiceState
+from poolward.service import Address, Service
+from poolward.survey import Survey
+from poolward.target import Resolved
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the operator may add to a run."""
+
+    only: tuple[str, ...] = ()
+    pause_after: int | None = None
+    soak: float | None = None
+    """Seconds, over every service's own."""
+    inventory: str = ""
+    """The inventory's path as it was given, for the journal."""
+
+
+def planned(state: State, goal: Goal, options: Options, say: Callable[[str], None]) -> Cutover:
+    """Look at every service and plan the run; raises Refused with every reason why it may not begin."""
+    fleet = inventory.read_fleet(state.inventory)
+    chosen = [declared.name for declared in _chosen(fleet, options)]
+    every = _moves(state, fleet, goal, options, say)
+    what = every.run.journal.what
+    wanted = [one for one in every.moves if one.service.name in chosen and one.service.name not in every.done]
+    skipped = {declared.name: f"stays direct: {declared.direct}" for declared in fleet.services if not declared.moves}
+    skipped |= {name: f"is {goal} already" for name in chosen if name in every.done}
+    problems = [problem for name, found in every.problems.items() if name in chosen for problem in found]
+    if goal == "direct":
+        wanted.reverse()
+    now, later = (
+        tuple(wanted[: options.pause_after]),
+        tuple(one.service.name for one in wanted[options.pause_after or len(wanted) :]),
+    )
+    bills: tuple[AfterMove, ...] = ()
+    if goal == "pooled" and now and not problems:
+        seen = survey.take(state, fleet, fleet.poolers)
+        for one in now:
+            problems += _refusals(one, every.states[one.service.name], seen)
+        bills = _bills(seen, every, now)
+        problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
+    if problems:
+        raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
+    return Cutover(every.run, goal, now, skipped, later, bills)
+
+
+@dataclass(frozen=True)
+class _Every:
+    """Every service that may move, whether this run moves it or not."""
+
+    run: Run
+    moves: tuple[Move, ...]
+    states: Mapping[str, ServiceState]
+    done: frozenset[str]
+    """Those that are at the goal."""
+    problems: Mapping[str, list[Problem]]
+
+
+def _moves(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callable[[str], None]) -> _Every:
+    movable = [declared for declared in fleet.services if declared.moves]
+    look = watch.look(state, fleet, witness.asked(movable))
+    states = {declared.name: look.applications[declared.host].services[declared.name] for declared in movable}
+    meanings = names.resolved(state, movable, states)
+    run = _run(state, fleet, goal, options.inventory, say)
+    problems: dict[str, list[Problem]] = {}
+    found: list[Move] = []
+    done: set[str] = set()
+    for declared in movable:
+        soaked = replace(declared, soak=options.soak) if options.soak is not None else declared
+        try:
+            one = _move(run, goal, soaked, states[declared.name], meanings[declared.host])
+            if moves.next_step(one.position(states[declared.name]), goal) == "done":
+                done.add(declared.name)
+            found.append(one)
+        except Refused as refused:
+            problems[declared.name] = list(refused.problems)
+        except PoolwardError as error:
+            problems[declared.name] = [Problem(declared.where, error.message, error.hint)]
+    return _Every(run, tuple(found), states, frozenset(done), problems)
+
+
+def _over(bill: AfterMove) -> Problem:
+    return Problem(
+        bill.name,
+        f"{bill}, and more than before",
+        "lower max_db_connections of its entry, or set pgbouncer_allow_overcommit = True to go on all the same",
+    )
+
+
+def _chosen(fleet: Fleet, options: Options) -> list[Service]:
+    if not fleet.services:
+        raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
+    known = {declared.name: declared for declared in fleet.services}
+    if unknown := [name for name in options.only if name not in known]:
+        raise PoolwardError(f"No service is called {', '.join(unknown)}.", f"Declared: {', '.join(known)}")
+    if direct := [name for name in options.only if not known[name].moves]:
+        raise PoolwardError(f"{', '.join(direct)} is declared to stay direct.", "Take `direct` out of its declaration.")
+    return [s for s in fleet.services if s.moves and (not options.only or s.name in options.only)]
+
+
+def _run(state: State, fleet: Fleet, goal: Goal, path: str, say: Callable[[str], None]) -> Run:
+    journal = Journal(what="cutover" if goal == "pooled" else "rollback", inventory=path)
+    keeper = inventory.host(state, next(iter(fleet.servers)))
+    return Run(state, fleet, Lease(keeper, journal.run, f"run a {journal.what}"), journal, say)
+
+
+def _move(run: Run, goal: Goal, declared: Service, state: ServiceState, resolved: Resolved) -> Move:
+    """A service's move, with both ends of each of its connections."""
+    now = service.settings_of(declared, moving.variables(declared, state))
+    targets = target.targets(declared, run.fleet, now, resolved)
+    return Move(run, declared, goal, targets, _home(run.fleet, declared, state, targets, resolved), resolved)
+
+
+def _home(
+    fleet: Fleet,
+    declared: Service,
+    state: ServiceState,
+    targets: Mapping[str, target.Target],
+    resolved: Resolved,
+) -> dict[str, Address]:
+    """Where each connection goes without a pooler: as its settings say or said, else the server's own address."""
+    for file in filter(None, (state.before, state.settings)):
+        variables = env_file.variables(file.content)
+        if target.standing(declared, variables, fleet, resolved) == "direct":
+            found = service.settings_of(declared, variables)
+            return {name: Address(one.host, one.port, one.database) for name, one in found.items()}
+    home: dict[str, Address] = {}
+    for name, one in targets.items():
+        server = fleet.servers[one.server]
+        entries = {entry.name: entry.dbname for entry in fleet.poolers[one.poolers[0]].entries}
+        home[name] = Address(server.address, server.port, entries[one.entry])
+    return home
+
+
+def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
+    """What the poolers would turn away or drop in silence of this service's connections."""
+    found: list[Problem] = []
+    for name, connection in service.settings_of(one.service, moving.variables(one.service, state)).items():
+        end = one.targets[name]
+        pinned = (
+            seen.servers[end.server].roles[connection.user].settings
+            if connection.user in seen.servers[end.server].roles
+            else ()
+        )
+        for pooler in end.poolers:
+            observed = seen.poolers[pooler]
+            if observed.version is None or observed.console is None:
+                found.append(
+                    Problem(one.service.where, f"{pooler} does not run", "deploy it first: deploy/pgbouncer.py")
+                )
+                continue
+            running = {key: value.value for key, value in observed.console.config.items()}
+            found += compatibility.refusals(
+                one.service,
+                name,
+                connection,
+                end.pool_mode,
+                observed.version,
+                running,
+                [setting.partition("=")[0] for setting in pinned],
+            )
+    return found
+
+
+def _bills(seen: Survey, every: _Every, now: Sequence[Move]) -> tuple[AfterMove, ...]:
+    """The bill of each server after each of these moves, where every service says how many connections it opens."""
+    if any(one.service.connections is None for one in every.moves):
+        return ()
+    moving = [one.service.name for one in now]
+    steps: list[AfterMove] = []
+    for server, bill in budget.bills(seen).items():
+        movers = {one.service.name: _movers(one, server) for one in every.moves}
+        moved = [mover for name in movers if name in every.done for mover in movers[name]]
+        rest = [name for name in movers if name not in every.done and name not in moving]
+        coming = [mover for name in (*moving, *rest) for mover in movers[name]]
+        after = budget_moves.after_each(bill, moved, coming)
+        steps += [step for step in after if step.name in moving]
+    return tuple(steps)
+
+
+def _movers(one: Move, server: str) -> list[Mover]:
+    entries = sorted({(pooler, t.entry) for t in one.targets.values() if t.server == server for pooler in t.poolers})
+    return [Mover(one.service.name, one.service.connections or 0, pooler, entry) for pooler, entry in entries]

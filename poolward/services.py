@@ -1,0 +1,116 @@
+"""Where every declared service stands: `poolward services`. It reads, and changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from poolward import inventory  # isort: skip - inventory loads pyinfra, which must come before paramiko
+from rich.console import Console
+
+from poolward import evidence, moving, names, tables, target, watch, witness
+from poolward.errors import PoolwardError
+from poolward.evidence import Bypass, Census
+from poolward.fleet import Fleet
+from poolward.observed import ServiceState
+from poolward.service import Service
+
+Standing = Literal["pooled", "direct", "mixed", "half-moved", "left direct", "unknown"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One service."""
+
+    name: str
+    host: str
+    unit: str
+    standing: Standing
+    direct: int
+    pooled: int
+    since: float | None
+    """When its process was started, in seconds of the epoch."""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Services:
+    """All of them, and whoever connects past the pooler."""
+
+    rows: tuple[Row, ...]
+    bypasses: tuple[Bypass, ...]
+    clock: float
+
+    @property
+    def clean(self) -> bool:
+        """Whether every service is where it is declared to be, proved, and nobody else connects from their hosts."""
+        return all(row.standing in ("pooled", "left direct") for row in self.rows) and not self.bypasses
+
+    def show(self, console: Console) -> None:
+        """Print it for a person."""
+        console.print(tables.standings(self.rows, self.clock), "")
+        for bypass in self.bypasses:
+            console.print(f"[yellow]past the pooler:[/] {bypass}", highlight=False)
+        pending = [row.name for row in self.rows if row.standing not in ("pooled", "left direct")]
+        if pending:
+            console.print(f"[bold]Not moved: {', '.join(pending)}.[/] pyinfra -y INVENTORY deploy/cutover.py")
+        else:
+            console.print("[bold green]Every service is where it is declared to be.[/]")
+
+    def document(self) -> dict[str, Any]:
+        """The same for a machine."""
+        return {
+            "clean": self.clean,
+            "services": [asdict(row) for row in self.rows],
+            "bypasses": [str(bypass) for bypass in self.bypasses],
+        }
+
+
+def make(path: str) -> Services:
+    """Look at the hosts of an inventory; raises PoolwardError when any of them cannot be read."""
+    state = inventory.load(path)
+    fleet = inventory.read_fleet(state.inventory)
+    if not fleet.services:
+        raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
+    seen = watch.look(state, fleet, witness.asked(fleet.services))
+    states = {s.name: seen.applications[s.host].services[s.name] for s in fleet.services if s.unit}
+    resolved = names.resolved(state, [s for s in fleet.services if s.moves], states)
+    rows: list[Row] = []
+    for declared in fleet.services:
+        if declared.unit:
+            census = evidence.census(seen.seen, declared.host, declared.unit)
+            rows.append(_row(declared, states[declared.name], census, fleet, resolved.get(declared.host, {})))
+    units: dict[str, list[str]] = {}
+    for declared in fleet.services:
+        units.setdefault(declared.host, []).append(declared.unit)
+    return Services(tuple(rows), tuple(evidence.bypasses(seen.seen, units)), time.time())
+
+
+def _row(declared: Service, state: ServiceState, census: Census, fleet: Fleet, resolved: target.Resolved) -> Row:
+    standing, note = _standing(declared, state, census, fleet, resolved)
+    since = state.unit.started if state.unit else None
+    return Row(
+        declared.name, declared.host, declared.unit, standing, len(census.direct), len(census.pooled), since, note
+    )
+
+
+def _standing(
+    declared: Service, state: ServiceState, census: Census, fleet: Fleet, resolved: target.Resolved
+) -> tuple[Standing, str]:
+    """By settings and sessions together: a service is pooled only where both say so."""
+    if not declared.moves:
+        return "left direct", declared.direct
+    if state.unproved is not None:
+        return "half-moved", "an earlier run was cut off; run deploy/cutover.py or deploy/rollback.py again"
+    try:
+        says = target.standing(declared, moving.variables(declared, state), fleet, resolved)
+    except PoolwardError as error:
+        return "unknown", error.message
+    if says == "pooled" and census.direct:
+        return "mixed", f"{len(census.direct)} sessions past the pooler: {census.direct[0]}"
+    if says == "direct" and census.pooled:
+        return "mixed", "its settings name the server, but it has sessions through a pooler"
+    if not state.runs_with_settings:
+        return "half-moved", "its settings were changed after it was started"
+    return says, ""

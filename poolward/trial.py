@@ -1,0 +1,97 @@
+"""A login as a service will log in once it has moved: its own credentials, from its own host, through its pooler."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pyinfra.api import Host
+
+from poolward import tunnel
+from poolward.dsn import Connection
+from poolward.errors import PoolwardError
+from poolward.observed import Sessions
+from poolward.target import Target
+
+_SECONDS = 40
+# How libpq calls what a JDBC URL says; what only a driver knows is left out.
+_LIBPQ_NAMES = {"ApplicationName": "application_name", "sslmode": "sslmode", "options": "options"}
+# What would lead the login elsewhere than through the tunnel, or is the tunnel's own.
+_NOT_TAKEN_OVER = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "connect_timeout", "passfile"})
+
+
+@dataclass(frozen=True)
+class Login:
+    """A login that succeeded."""
+
+    role: str
+    database: str
+    milliseconds: int
+    server_started: float
+    """When the server behind it was started, in seconds of the epoch: one server from another."""
+
+    def check(self, target: Target, database: str, sessions: Sessions) -> None:
+        """Raises PoolwardError where it did not end at this database of the server that was looked at."""
+        if abs(self.server_started - sessions.started) > 1 or self.database != database:
+            raise PoolwardError(
+                f"{target.address.host}:{target.address.port}/{target.entry} leads to the database {self.database} of "
+                f"another server than {target.server}.",
+                "Correct the entry in pgbouncer_databases, or its service. Nothing was changed.",
+            )
+
+
+def log_in(host: Host, connection: Connection, target: Target, *, prepare: bool) -> Login:
+    """Log in through the pooler from the service's host; raises PoolwardError with the reason it was refused."""
+    address = target.address
+    keywords: dict[str, object] = {**_parameters(connection), "host": address.host, "dbname": address.database}
+    keywords["user"] = connection.user
+    if connection.password is not None:
+        keywords["password"] = connection.password.get_secret_value()
+    with tunnel.through(host, address.host, address.port) as port:
+        answer = _answer({"keywords": {**keywords, "hostaddr": "127.0.0.1", "port": port}, "prepare": prepare})
+    if not answer["ok"]:
+        raise PoolwardError(
+            f"It cannot log in through {address.host}:{address.port}/{address.database} as {connection.user}: "
+            f"{answer['error']}",
+            _hint(str(answer["error"])),
+        )
+    return Login(
+        str(answer["role"]), str(answer["database"]), int(str(answer["milliseconds"])), float(str(answer["started"]))
+    )
+
+
+def _parameters(connection: Connection) -> dict[str, str]:
+    if connection.shape == "jdbc":
+        return {_LIBPQ_NAMES[name]: value for name, value in connection.parameters.items() if name in _LIBPQ_NAMES}
+    return {name: value for name, value in connection.parameters.items() if name not in _NOT_TAKEN_OVER}
+
+
+def _answer(request: Mapping[str, object]) -> dict[str, object]:
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "poolward.login_check"],
+            input=json.dumps(request),
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
+            check=False,
+        )
+        answer: dict[str, object] = json.loads(done.stdout)
+    except subprocess.TimeoutExpired:
+        return {"ok": False, "error": f"no answer within {_SECONDS} s"}
+    except ValueError:
+        # Not what it printed: a traceback may quote the password.
+        return {"ok": False, "error": "the trial itself failed, which is a fault of Poolward's"}
+    return answer
+
+
+def _hint(error: str) -> str:
+    if "prepared statement" in error:
+        return (
+            "PgBouncer carries prepared statements over transactions from 1.21 on, with max_prepared_statements. Say "
+            '"prepared_statements": "off" if the driver prepares none, or "pool": "session". Nothing was changed.'
+        )
+    return "Nothing was changed. poolward verify shows what the pooler itself thinks."

@@ -1,0 +1,143 @@
+"""What is seen of one service in motion: a look at all sides, its sessions, and the look as numbers."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from pyinfra.api import State
+
+from poolward import evidence, watch
+from poolward.acceptance import Sample, Terms, sample
+from poolward.evidence import Census
+from poolward.fleet import Fleet
+from poolward.observed import ServiceState
+from poolward.service import Service
+from poolward.watch import Asked, Look
+
+
+@dataclass(frozen=True)
+class Witnessed:
+    """One look, from the point of view of one service."""
+
+    fleet: Fleet
+    service: Service
+    look: Look
+
+    @property
+    def state(self) -> ServiceState:
+        return self.look.applications[self.service.host].services[self.service.name]
+
+    @cached_property
+    def censuses(self) -> Mapping[str, Census]:
+        """The sessions of every service that was looked at, by name."""
+        return {
+            declared.name: evidence.census(self.look.seen, declared.host, declared.unit)
+            for declared in self.fleet.services
+            if declared.unit and declared.host in self.look.seen.sockets
+        }
+
+    @property
+    def census(self) -> Census:
+        """The service's own sessions."""
+        return self.censuses[self.service.name]
+
+    @property
+    def clocks(self) -> dict[str, float]:
+        """By pooler what time it was there."""
+        return {name: traffic.clock for name, traffic in self.look.seen.traffic.items()}
+
+    def sample(self, at: float, terms: Terms, server: str) -> Sample:
+        """The look judged."""
+        return sample(at, terms, self.state, self.census, self.look.seen.sessions[server], self._complaints())
+
+    def fullest(self, servers: Sequence[str]) -> str:
+        """Which of these servers has the least room left."""
+        sessions = self.look.seen.sessions
+        return max(servers, key=lambda name: len(sessions[name].backends) / max(1, sessions[name].limit))
+
+    def numbers(self, found: Sample, server: str) -> dict[str, object]:
+        """The look as the journal keeps it."""
+        own = {
+            "direct": found.direct,
+            "pooled": found.pooled,
+            "waiting": found.waiting,
+            "longest_wait": round(found.longest_wait, 3),
+            "health": found.health,
+            "problems": found.problems,
+        }
+        return {**own, **counts(self.fleet, self.look, server)}
+
+    def _complaints(self) -> list[str]:
+        log = [line for traffic in self.look.seen.traffic.values() for line in traffic.log]
+        others = [census for name, census in self.censuses.items() if name != self.service.name]
+        addresses = {socket.local.address for socket in self.look.seen.sockets[self.service.host]}
+        return [line for address in addresses for line in evidence.complaints(log, self.census, others, address)]
+
+
+def counts(fleet: Fleet, look: Look, server: str) -> dict[str, object]:
+    """Who holds the connections of one server: by service, role and pooler."""
+    seen = look.seen
+    backends = seen.sessions[server].backends
+    pids = {backend.pid for backend in backends}
+    by_pooler = {name: sum(1 for one in traffic.servers if one.pid in pids) for name, traffic in seen.traffic.items()}
+    by_service: dict[str, dict[str, int]] = {}
+    for declared in fleet.services:
+        if declared.unit and declared.host in seen.sockets:
+            census = evidence.census(seen, declared.host, declared.unit)
+            direct = sum(1 for session in census.direct if session.server == server)
+            by_service[declared.name] = {"direct": direct, "pooled": len(census.pooled)}
+    accounted = sum(by_pooler.values()) + sum(numbers["direct"] for numbers in by_service.values())
+    return {
+        "server": server,
+        "backends": len(backends),
+        "limit": seen.sessions[server].limit,
+        "by_service": by_service,
+        "by_role": dict(Counter(backend.role for backend in backends)),
+        "by_pooler": by_pooler,
+        "others": max(0, len(backends) - accounted),
+        "servers": by_pooler,
+        "clients": {name: len(traffic.clients) for name, traffic in seen.traffic.items()},
+    }
+
+
+@dataclass
+class Witness:
+    """Looks at a service again and again."""
+
+    state: State
+    fleet: Fleet
+    service: Service
+    log_since: Mapping[str, float] = field(default_factory=dict)
+    """By pooler, and in its own clock, from when on its log counts."""
+
+    def look(self) -> Witnessed:
+        """Look once at everything; raises Refused with every host that could not be read."""
+        found = watch.look(
+            self.state,
+            self.fleet,
+            asked(self.fleet.services, with_health=self.service.name),
+            health_timeout=max(1, math.ceil(self.service.health_timeout)),
+            log_since=self.log_since,
+        )
+        return Witnessed(self.fleet, self.service, found)
+
+
+def asked(services: Iterable[Service], with_health: str = "") -> dict[str, list[Asked]]:
+    """What to ask about services, by host: the health of one of them, because each question costs time."""
+    questions: dict[str, list[Asked]] = {}
+    for declared in services:
+        if declared.unit:
+            health = health_of(declared) if declared.name == with_health else ""
+            question = Asked(declared.name, declared.unit, declared.env_file, health)
+            questions.setdefault(declared.host, []).append(question)
+    return questions
+
+
+def health_of(declared: Service) -> str:
+    """The health of a service as `observe_services.sh` asks for it: a URL, or ! and a command."""
+    return declared.health if isinstance(declared.health, str) else f"!{shlex.join(declared.health)}"

@@ -1,0 +1,197 @@
+"""Services move one at a time, each move proved or taken back; seen from the kernel, the server and the pooler."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lab.state import State
+from lab.topology import REPOSITORY, Lab
+from lab.wait import until
+from tests.lab import cutover_support as support
+from tests.lab.cutover_support import beside, cutover, direct, pooled, rollback, settings_file, sockets
+from tests.lab.support import on, pyinfra
+
+pytestmark = pytest.mark.usefixtures("as_declared", "all_direct")
+
+NAME, UNIT, POOLER = "worker", "worker.service", "pool1"
+
+
+@pytest.fixture(scope="module")
+def all_direct() -> Iterator[None]:
+    """Every service on its direct connection, before and after."""
+    assert rollback().returncode == 0
+    yield
+    assert rollback().returncode == 0
+
+
+@pytest.fixture
+def put_services_back() -> Iterator[None]:
+    yield
+    assert rollback(NAME).returncode == 0
+
+
+@pytest.mark.usefixtures("put_services_back")
+def test_a_move_changes_host_and_port_alone_and_is_seen_by_everybody(lab: Lab) -> None:
+    metadata, before = settings_file(lab, NAME)
+    opened = len(sockets(lab, NAME, 5432))
+    run = cutover(NAME)
+    assert run.returncode == 0, run.text
+    assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (0, opened)
+    moved_metadata, moved = settings_file(lab, NAME)
+    assert moved_metadata == metadata
+    changed = [(old, new) for old, new in zip(before.splitlines(), moved.splitlines(), strict=True) if old != new]
+    pool1 = lab.address(support.host_named(POOLER))
+    assert [new for _, new in changed] == [
+        old.replace("host=db1", f"host={pool1}").replace("port=5432", "port=6432") for old, _ in changed
+    ]
+    assert len(changed) == 1
+    assert beside(lab, NAME) == ["env", "env.before-poolward"]
+    # What did not move was not touched: its processes are the same.
+    assert "dashboard_api" not in run.stdout
+    # Again: nothing to do.
+    again = cutover(NAME)
+    assert (again.returncode, again.totals["success"]) == (0, 0)
+    # And back, byte by byte.
+    assert rollback(NAME).returncode == 0
+    assert settings_file(lab, NAME) == (metadata, before)
+    assert beside(lab, NAME) == ["env"]
+    assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (opened, 0)
+
+
+@pytest.mark.usefixtures("put_services_back")
+def test_no_journal_and_no_output_holds_a_password(lab: Lab) -> None:
+    run = cutover(NAME)
+    passwords = [password for password in State(lab).role_passwords().values() if password]
+    journals = "".join(path.read_text() for path in (REPOSITORY / "journal").glob("*.jsonl"))
+    on_host = on(lab, "app1", "cat /var/lib/poolward/journal.jsonl")
+    for text in (run.text, journals, on_host):
+        assert "proved" in text or "settled" in text
+        assert not [password for password in passwords if password in text]
+
+
+@pytest.fixture
+def second_connection(lab: Lab) -> Iterator[None]:
+    """A part of the service that connects directly whatever its settings say: a second DSN somebody forgot."""
+    code = (
+        "import os, psycopg, time; "
+        "c = psycopg.connect(os.environ['DATABASE_DSN'], host='db1', port=5432); time.sleep(3600)"
+    )
+    drop_in = f"/etc/systemd/system/{UNIT}.d/second.conf"
+    on(
+        lab,
+        "app1",
+        f"""
+        mkdir -p {drop_in.rpartition("/")[0]}
+        cat > /usr/local/lib/lab/report.py <<'END'
+{code}
+END
+        cat > {drop_in} <<'END'
+[Service]
+ExecStartPost=/bin/sh -c '/usr/bin/python3 /usr/local/lib/lab/report.py & exit 0'
+END
+        systemctl daemon-reload
+        """,
+    )
+    yield
+    on(lab, "app1", f"rm -r {drop_in.rpartition('/')[0]}; systemctl daemon-reload; systemctl restart {UNIT}")
+
+
+@pytest.mark.usefixtures("second_connection")
+def test_a_second_direct_connection_is_named_and_the_move_is_taken_back(lab: Lab) -> None:
+    before = settings_file(lab, NAME)
+    run = cutover(NAME, "dashboard_api")
+    assert run.returncode == 1
+    assert "TAKEN BACK  worker: 1 of its sessions still connect directly" in run.text
+    assert "/usr/local/lib/lab/report.py at " in run.text
+    assert settings_file(lab, NAME) == before
+    assert beside(lab, NAME) == ["env"]
+    assert pooled(lab, NAME, POOLER) == 0
+    assert direct(lab, NAME) >= len(sockets(lab, NAME, 5432)) > 0
+    # It is declared after worker, or before it; either way it is wholly one or the other.
+    assert rollback("dashboard_api").returncode == 0
+
+
+def test_a_service_that_comes_up_unhealthy_is_taken_back(lab: Lab) -> None:
+    """The pooler lets it in, but its role is turned away at the server from there: health 503."""
+    before = settings_file(lab, NAME)
+    on(
+        lab,
+        "app1",
+        "install -D /dev/stdin /etc/systemd/system/worker.service.d/sick.conf <<'END'\n[Service]\n"
+        "ExecStartPre=+/bin/sh -c '! grep -q port=6432 /etc/worker/env'\nEND\nsystemctl daemon-reload",
+    )
+    try:
+        run = cutover(NAME)
+    finally:
+        on(lab, "app1", "rm -r /etc/systemd/system/worker.service.d; systemctl daemon-reload")
+    assert run.returncode == 1
+    assert "TAKEN BACK  worker: app1: could not restart worker.service" in run.text
+    assert settings_file(lab, NAME) == before
+    until("the service works again", lambda: direct(lab, NAME) == 6, timeout=20)
+
+
+def test_a_second_operator_is_refused_with_who_holds_the_fleet_and_why(lab: Lab) -> None:
+    holder = {"who": "alice", "machine": "elsewhere", "boot": "x", "pid": 7, "started": "1", "why": "run a cutover"}
+    holder["since"] = time.time()
+    lease = "/var/lib/poolward/lease"
+    on(lab, "db1", f"printf '%s other\\n%s\\n' $(($(date +%s) + 60)) '{json.dumps(holder)}' > {lease}")
+    try:
+        run = cutover(NAME)
+        assert run.returncode == 1
+        assert "Another run holds the fleet: alice on elsewhere (pid 7)" in run.text
+        assert "run a cutover" in run.text
+        assert beside(lab, NAME) == ["env"]
+        # The same lease, expired: taken over, with a line that says so.
+        on(lab, "db1", f"sed -i '1s/.*/1 other/' {lease}")
+        run = cutover(NAME)
+        assert run.returncode == 0, run.text
+        assert "took over the lease of alice on elsewhere" in run.text
+        assert "No such file" in on(lab, "db1", f"cat {lease} 2>&1 || true")
+    finally:
+        on(lab, "db1", f"rm -f {lease}")
+        rollback(NAME)
+
+
+@pytest.mark.parametrize("step", ["switched", "restarting", "restarted"])
+def test_a_run_killed_at_a_step_is_finished_by_the_next(lab: Lab, step: str) -> None:
+    started = time.time()
+
+    def seen() -> bool:
+        steps = [event["step"] for event in support.host_journal(lab, "app1") if float(str(event["at"])) > started]
+        return "restarting" in steps and direct(lab, NAME) == 0 if step == "restarted" else step in steps
+
+    support.killed_when(NAME, seen, soak=10)
+    run = cutover(NAME)
+    assert run.returncode == 0, run.text
+    assert "took over the lease of" in run.text
+    assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (0, 6)
+    assert beside(lab, NAME) == ["env", "env.before-poolward"]
+    assert rollback(NAME).returncode == 0
+
+
+def test_dry_says_the_plan_and_touches_nothing(lab: Lab) -> None:
+    before = settings_file(lab, NAME)
+    run = pyinfra("--dry", data={"soak": 1}, deploy=support.CUTOVER)
+    assert run.returncode == 0
+    assert "worker on app1: db1:5432/tracksolid_db → " in run.text
+    assert "left alone: analytics_mcp, stays direct" in run.text
+    assert "after webhook_receiver:" in run.text
+    assert settings_file(lab, NAME) == before
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        ({"only": "nobody"}, "No service is called nobody"),
+        ({"only": "analytics_mcp"}, "analytics_mcp is declared to stay direct"),
+        ({"pause_after": "soon"}, "pause_after and soak are numbers"),
+    ],
+)
+def test_what_cannot_begin_is_refused_with_a_sentence(data: dict[str, object], sentence: str) -> None:
+    run = pyinfra(data=data, deploy=support.CUTOVER)
+    assert run.returncode == 1
+    assert sentence in run.text
