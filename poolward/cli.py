@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from poolward import guard
 from poolward.errors import PoolwardError
@@ -106,6 +108,26 @@ def size(inventory: str, window: float, interval: float, dsns: tuple[str, ...], 
 
 
 @cli.command()
+@click.argument("inventory")
+@click.option("--window", default=60.0, show_default=True, help="Seconds to sample for.")
+@click.option("--interval", default=0.5, show_default=True, help="Seconds between two samples.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
+def assess(inventory: str, window: float, interval: float, as_json: bool) -> int:
+    """Show who holds the connections of INVENTORY's servers, and what would break behind a pooler. Changes nothing.
+
+    Reads as root on the application and pooler hosts, and as postgres, in sessions that cannot write, on the database
+    hosts. Statement texts stay on their server.
+
+    Exit codes: 0 every service fits the pool it is declared for, 2 one does not, 1 any error.
+    """
+    from poolward import assess as assessing
+
+    with _progress(f"Looking, and sampling for {window:g} s …", quiet=as_json):
+        found = assessing.make(inventory, window, interval)
+    return _present(found, as_json)
+
+
+@cli.command()
 @click.argument("journals", metavar="JOURNAL...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option(
     "--output", type=click.Path(path_type=Path), help="Where to write the page; else beside the last JOURNAL."
@@ -139,6 +161,18 @@ def services(inventory: str, as_json: bool) -> int:
     from poolward import services as standing
 
     return _present(standing.make(inventory), as_json)
+
+
+@contextmanager
+def _progress(what: str, *, quiet: bool) -> Iterator[None]:
+    """Say what takes long; at a terminal with a clock that runs."""
+    console = Console(stderr=True)
+    if not console.is_terminal and not quiet:
+        click.echo(what, err=True)
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
+        progress.add_task(what, total=None)
+        yield
 
 
 def _present(made: Any, as_json: bool) -> int:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from poolward import inventory  # isort: skip - inventory loads pyinfra, which must come before paramiko
+from pyinfra.api import State
 from rich.console import Console
 
 from poolward import evidence, moving, names, tables, target, watch, witness
@@ -42,10 +43,13 @@ class Services:
     bypasses: tuple[Bypass, ...]
     clock: float
 
+    unseen = ()
+    """A host that cannot be read is an error."""
+
     @property
-    def clean(self) -> bool:
-        """Whether every service is where it is declared to be, proved, and nobody else connects from their hosts."""
-        return all(row.standing in ("pooled", "left direct") for row in self.rows) and not self.bypasses
+    def differs(self) -> bool:
+        """Whether a service is not where it is declared to be, or somebody else connects from their hosts."""
+        return any(row.standing not in ("pooled", "left direct") for row in self.rows) or bool(self.bypasses)
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -61,7 +65,7 @@ class Services:
     def document(self) -> dict[str, Any]:
         """The same for a machine."""
         return {
-            "clean": self.clean,
+            "clean": not self.differs,
             "services": [asdict(row) for row in self.rows],
             "bypasses": [str(bypass) for bypass in self.bypasses],
         }
@@ -69,8 +73,11 @@ class Services:
 
 def make(path: str) -> Services:
     """Look at the hosts of an inventory; raises PoolwardError when any of them cannot be read."""
-    state = inventory.load(path)
-    fleet = inventory.read_fleet(state.inventory)
+    with inventory.opened(path) as state:
+        return _look(state, inventory.read_fleet(state.inventory))
+
+
+def _look(state: State, fleet: Fleet) -> Services:
     if not fleet.services:
         raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
     seen = watch.look(state, fleet, witness.asked(fleet.services))

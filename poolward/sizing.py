@@ -46,22 +46,27 @@ class Proposal:
 
 def make(path: str, window: float, interval: float, dsns: Mapping[str, str] | None = None) -> Proposal:
     """Sample all servers in parallel for `window` seconds, every `interval` seconds; `dsns` by server."""
-    if not 0 < interval <= window <= 3600:
-        raise PoolwardError("The window is at most 3600 seconds, the interval within it.", "--window 60 --interval 0.5")
+    count = samples(window, interval)
     with inventory.opened(path) as state:
         servers = inventory.read_servers(state.inventory, dsns)
-        jobs = {name: partial(_sample, state, server, window, interval) for name, server in servers.items()}
+        jobs = {name: partial(_sample, state, server, count, interval) for name, server in servers.items()}
         return Proposal(window, interval, survey.together(jobs))
 
 
-def _sample(state: State, server: Server, window: float, interval: float) -> list[Need]:
-    count = max(1, math.floor(window / interval))
-    lines = _lines(state, server, count, interval, math.ceil(window) + 30)
+def samples(window: float, interval: float) -> int:
+    """How many samples a window holds (both in seconds); raises PoolwardError for a window out of bounds."""
+    if not 0 < interval <= window <= 3600:
+        raise PoolwardError("The window is at most 3600 seconds, the interval within it.", "--window 60 --interval 0.5")
+    return max(1, math.floor(window / interval))
+
+
+def _sample(state: State, server: Server, count: int, interval: float) -> list[Need]:
+    lines = _lines(state, server, count, interval, math.ceil(count * interval) + 30)
     if len(lines) != count:
         raise PoolwardError(f"{server.name} answered {len(lines)} of {count} samples.", "Run it again.")
-    samples: list[Sequence[Mapping[str, object]]] = [json.loads(line) for line in lines]
+    read: list[Sequence[Mapping[str, object]]] = [json.loads(line) for line in lines]
     own = (server.auth_role, PROBE_ROLE)
-    return [need for need in size.needs(samples) if need.role not in own]
+    return [need for need in size.needs(read) if need.role not in own]
 
 
 def _lines(state: State, server: Server, count: int, interval: float, timeout: int) -> list[str]:

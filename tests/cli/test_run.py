@@ -71,6 +71,8 @@ def test_an_inventory_without_poolers_is_refused_with_both_missing_groups(local:
         (["verify", "inventories/typo.py"], "There is no inventory inventories/typo.py."),
         (["verify"], "Missing argument 'INVENTORY'"),
         (["verify", "inventories/lab.py", "--limit", "typo"], "--limit typo matches no host"),
+        (["assess", "inventories/typo.py"], "There is no inventory inventories/typo.py."),
+        (["assess", "inventories/lab.py", "--window", "0"], "The window is at most 3600 seconds"),
         (["typo"], "No such command 'typo'"),
         (["plan", "inventories/lab.py", "--dsn", "db2=host=x"], "--dsn begins with the name of a host"),
         (["verify", "inventories/lab.py", "--dsn", "postgresql://me:canary@db1/x?a=b"], "--dsn begins with the name"),
