@@ -87,7 +87,7 @@ def _pooler(wanted: Fleet, name: str, state: PoolerState) -> dict[str, Any]:
     assert state.version
     assert state.console
     config = pooler_config(wanted, name, state.version)
-    left = apply.differences(config, state, userlist_matches=None)
+    left = apply.differences(config, state)
     assert not left, f"{name} is not as declared: {left}"
     return {
         "sections": _ini_sections(config.ini),

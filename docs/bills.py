@@ -125,7 +125,7 @@ def _part(example: Example) -> str:
 
 def _server(max_connections: int) -> ServerState:
     """A PostgreSQL 17 as it comes, with two roles that may log in."""
-    role = Role(True, False, False, False, False, False, -1, False, "scram-sha-256", (), ())
+    role = Role(True, False, False, False, False, False, -1, False, "scram-sha-256", (), (), False)
     return ServerState(
         read_as="postgres",
         version="17.6",

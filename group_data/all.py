@@ -50,6 +50,21 @@ pgbouncer_users = {}
 # let the probe in from the pooler itself. Empty: everybody by password (auth_type = scram-sha-256).
 pgbouncer_hba = []
 
+# Users that stand in userlist.txt of every pooler, where PgBouncer looks before it asks the server; who logs in to its
+# console over TCP (admin_users, stats_users) should. Each has one source of its SCRAM verifier:
+#   "shop": {"verifier_from": "db1"}             what db1 has, byte for byte: PgBouncer can log in to db1 as shop
+#   "admin": {"password_command": ["vault", …]}  made from what a command on your own machine prints; ["cat"] takes it
+#                                                from the run's standard input. Enough for the console. For a role of
+#                                                the server it must be its password there, and db1's verifier is used.
+# A verifier is a copy: deploy after ALTER ROLE … PASSWORD (`poolward verify` names the role). PgBouncer goes on letting
+# these users in after VALID UNTIL or NOLOGIN, and only the server turns them away; the lookup function does not. Taking
+# one out needs a restart, and so does adding one that PgBouncer may have looked up before.
+pgbouncer_auth_users = {}
+
+# False: those users alone may log in. No lookup function, no schema and no role for it are made on the server; what an
+# earlier deploy made there stays.
+pgbouncer_auth_query = True
+
 # Superusers and replication roles never pass through the pooler, but for those named here.
 pgbouncer_allow_superusers = []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from poolward import hba
+from poolward import auth, hba
 from poolward.errors import Problem
 from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, Fleet, Server
 from poolward.observed import HbaRule, ServerState
@@ -73,6 +73,8 @@ def notes(fleet: Fleet, states: Mapping[str, ServerState], addresses: Mapping[st
                 f"{name}: {', '.join(md5)} still have md5 hashes and cannot log in through a SCRAM pooler. "
                 "Set password_encryption = 'scram-sha-256' and give each its password again (\\password in psql)."
             )
+        if left := auth.left_behind(server, state):
+            yield left
         poolers = set(addresses.values())
         by_address = [rule for rule in hba.rules_by_address(state.hba or ()) if rule.address not in poolers]
         if by_address:
@@ -95,7 +97,7 @@ def _missing_rules(
                 server.name, f"it cannot be told from which address {name} will come", f'give {name} an "address"'
             )
             continue
-        for role in (server.auth_role, PROBE_ROLE):
+        for role in server.own_roles:
             missing.setdefault(name, [])
             missing[name] += hba.missing(rules, wanted, address, role)
         plain = [hba.first_match(rules, database, PROBE_ROLE, address, tls=False) for database in wanted]
@@ -120,7 +122,7 @@ def databases_of(fleet: Fleet, server: Server, pooler: str) -> list[str]:
     """The databases of the server a pooler connects to, the one it asks for verifiers included."""
     names = {entry.dbname for entry in fleet.poolers[pooler].entries if entry.server == server.name}
     declared = fleet.poolers[pooler].declared_version
-    if declared is None or declared >= AUTH_ENTRY_SINCE:
+    if server.auth_query and (declared is None or declared >= AUTH_ENTRY_SINCE):
         names.add(server.auth_database)
     return sorted(names)
 

@@ -9,7 +9,11 @@ from typing import Literal
 
 from poolward import edits, settings
 from poolward.desired import USERLIST, PoolerConfig
+from poolward.errors import PoolwardError
+from poolward.fleet import LOOKED_UP_SHOWN_SINCE
 from poolward.observed import Console, PoolerState
+from poolward.render import userlist_txt
+from poolward.reparse import parse_userlist
 from poolward.settings import Version
 
 Action = Literal["none", "reload", "restart", "start"]
@@ -60,10 +64,10 @@ def action_for(differences: Iterable[Difference]) -> Action:
     return max((difference.action for difference in differences), key=_SEVERITY.__getitem__, default="none")
 
 
-def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Difference]:
-    """Everything that differs from the configuration; `userlist_matches` None means that it was not read."""
+def differences(config: PoolerConfig, state: PoolerState) -> list[Difference]:
+    """Everything that differs from the configuration, but for the secrets: `userlist_differences`."""
     found = list(service_differences(config, state))
-    found += file_differences(config, state, userlist_matches)
+    found += file_differences(config, state)
     if state.console:
         found += running_differences(config, state.console)
     return found
@@ -72,7 +76,9 @@ def differences(config: PoolerConfig, state: PoolerState, *, userlist_matches: b
 def unfinished(state: PoolerState) -> Iterable[Difference]:
     """Whether an earlier run was cut off before it proved what it did."""
     if state.files[_STAGING].exists:
-        yield Difference("an earlier run", "was interrupted", "is finished", "reload")
+        # The files may be the new ones already, and nothing tells any more what only a restart makes it forget.
+        action: Action = "restart" if state.unproved == "restart" else "reload"
+        yield Difference("an earlier run", "was interrupted", "is finished", action)
 
 
 def running_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
@@ -99,7 +105,7 @@ def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Di
         yield Difference("open files (LimitNOFILE)", str(state.open_files[0]), str(config.open_files), action)
 
 
-def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches: bool | None) -> Iterable[Difference]:
+def file_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
     """The files: what they hold, and who owns them."""
     if state.ini and _SERVES_ANY_DATABASE.search(state.ini):
         # A reload leaves it active (PgBouncer 1.18 to 1.26), and the console does not show it.
@@ -110,8 +116,7 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
     if config.hba is not None and state.hba != config.hba:
         now, then = edits.of_lines(state.hba, config.hba) if state.hba else _MISSING
         yield Difference("pg_hba.conf of PgBouncer", now, then, "reload")
-    if userlist_matches is False:
-        yield Difference("userlist.txt", "differs", "holds the auth role's secret", "reload")
+    yield from _name_differences(config, state)
     for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (USERLIST, ("root", "postgres", "640"))):
         file = state.files[path]
         if file.exists and (file.owner, file.group, file.mode) != wanted:
@@ -121,6 +126,43 @@ def file_differences(config: PoolerConfig, state: PoolerState, userlist_matches:
         only_limit = state.drop_in and _without_limit(state.drop_in) == _without_limit(config.drop_in)
         now, then = edits.of_lines(state.drop_in, config.drop_in) if state.drop_in else _MISSING
         yield Difference("the unit's drop-in", now, then, "reload" if only_limit else "restart")
+
+
+def _name_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
+    """Who stands in userlist.txt and should not, or the other way round."""
+    for name in sorted(set(state.userlist) - config.userlist.keys()):
+        # A reload does not let go of them: 1.26 goes on letting them in, and no version asks auth_query for them again.
+        yield Difference(f"userlist.txt, {name}", "may log in", "removed", "restart")
+    for name in sorted(config.userlist.keys() - set(state.userlist)):
+        yield Difference(f"userlist.txt, {name}", "missing", config.userlist[name], _to_add(name, state.console))
+
+
+def _to_add(name: str, console: Console | None) -> Action:
+    """A process that has asked auth_query about a role is not told otherwise by a reload.
+
+    Before 1.23 it dies at the role's next login, even one that fails (pgbouncer#90), and nobody can see whom it knows.
+    1.26 goes on logging in to PostgreSQL as it was told then: `wrong password type`, or with the password of that day.
+    """
+    if console is None or not console.config["auth_user"].value:
+        return "reload"
+    knows = console.version < LOOKED_UP_SHOWN_SINCE or any(row["name"] == name for row in console.users)
+    return "restart" if knows else "reload"
+
+
+def userlist_differences(config: PoolerConfig, wanted: Mapping[str, str], live: str | None) -> Iterable[Difference]:
+    """Whose secret in the live userlist.txt is not the wanted one, by name alone; `live` is its text, None: missing."""
+    if live is None:
+        return
+    try:
+        found = parse_userlist(live)
+    except PoolwardError:
+        yield Difference("userlist.txt", "PgBouncer stops reading in the middle of it", "as declared", "reload")
+        return
+    for name in sorted(wanted.keys() & found.keys()):
+        if found[name] != wanted[name]:
+            yield Difference(f"userlist.txt, {name}", "another secret", config.userlist[name], "reload")
+    if found == wanted and live != userlist_txt(wanted):
+        yield Difference("userlist.txt", "written otherwise", "as Poolward writes it", "reload")
 
 
 def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:

@@ -30,9 +30,11 @@ def databases_with_lookup(fleet: Fleet, server: Server, versions: Mapping[str, V
     """Where the function has to be, given each pooler's version.
 
     From 1.19 a pooler asks in one database of its own (`auth_dbname`); before, in the very database a client wants.
-    A pooler whose version is not known yet (None) may turn out to be either.
+    A pooler whose version is not known yet (None) may turn out to be either. Nowhere without auth_query.
     """
     wanted: set[str] = set()
+    if not server.auth_query:
+        return ()
     for name, version in versions.items():
         entries = [entry for entry in fleet.poolers[name].entries if entry.server == server.name]
         if entries and (version is None or version >= AUTH_ENTRY_SINCE):
@@ -40,6 +42,19 @@ def databases_with_lookup(fleet: Fleet, server: Server, versions: Mapping[str, V
         if version is None or version < AUTH_ENTRY_SINCE:
             wanted |= {entry.dbname for entry in entries}
     return tuple(sorted(wanted))
+
+
+def left_behind(server: Server, state: ServerState) -> str:
+    """What an earlier deploy made on a server that is not asked any more, as a sentence; a deploy leaves it alone."""
+    databases = [name for name, found in state.databases.items() if found.inside and found.inside.function]
+    role = [f"the role {server.auth_role}"] if server.auth_role in state.roles else []
+    if server.auth_query or not (databases or role):
+        return ""
+    functions = [f"pgbouncer.user_lookup(text) in {', '.join(databases)}"] if databases else []
+    return (
+        f"{server.name}: {' and '.join([*functions, *role])} are left as they are, and no pooler uses them any more: "
+        "DROP SCHEMA pgbouncer CASCADE, DROP OWNED BY and DROP ROLE are yours to say."
+    )
 
 
 def secret_problem(secret: str) -> str | None:
@@ -58,11 +73,13 @@ def secret_problem(secret: str) -> str | None:
 
 
 def differences(server: Server, state: ServerState, databases: Iterable[str]) -> list[str]:
-    """What auth_setup.sql would change on this server, one phrase each, as far as it was seen (`unseen` has the rest).
+    """What the set-up would change on this server, one phrase each, as far as it was seen (`unseen` has the rest).
 
     Raises PoolwardError for a missing database.
     """
-    found = list(_role_differences(server.auth_role, state.roles.get(server.auth_role), -1, ()))
+    found: list[str] = []
+    if server.auth_query:
+        found += _role_differences(server.auth_role, state.roles.get(server.auth_role), -1, ())
     found += _role_differences(PROBE_ROLE, state.roles.get(PROBE_ROLE), PROBE_CONNECTION_LIMIT, PROBE_SETTINGS)
     for name in databases:
         if name not in state.databases:

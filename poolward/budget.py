@@ -7,12 +7,21 @@ between PgBouncer processes.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from poolward import caveats
-from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_CONNECTION_LIMIT, PROBE_ROLE, Entry, Fleet, Pooler
+from poolward.fleet import (
+    AUTH_ENTRY_SINCE,
+    AUTH_POOL_SIZE,
+    PROBE_CONNECTION_LIMIT,
+    PROBE_ROLE,
+    Entry,
+    Fleet,
+    Pooler,
+    Server,
+)
 from poolward.observed import ServerState
 from poolward.pools import EntryPools, process_bound
 from poolward.settings import Version
@@ -130,17 +139,18 @@ def bill(
     addresses: Mapping[str, str] | None = None,
 ) -> Bill:
     """The bill of one server; `versions` and `addresses` by pooler. A pooler nobody looked at counts as declared."""
-    roles = len(passing_roles(fleet, name, state))
+    roles = passing_roles(fleet, name, state)
     takes: list[Line] = []
     for pooler in fleet.poolers.values():
-        takes += _pooler_lines(pooler, name, versions.get(pooler.name) or pooler.declared_version, roles)
+        version = versions.get(pooler.name) or pooler.declared_version
+        takes += _pooler_lines(pooler, fleet.servers[name], version, roles)
     takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
     return Bill(
         name,
         state.version,
         (*_server_lines(state), *_staying_lines(fleet, name, state)),
         tuple(takes),
-        tuple(caveats.of(fleet, name, state, versions, addresses or {}, passing_roles(fleet, name, state))),
+        tuple(caveats.of(fleet, name, state, versions, addresses or {}, roles)),
     )
 
 
@@ -160,28 +170,35 @@ def passing_roles(fleet: Fleet, name: str, state: ServerState) -> list[str]:
         if found.login
         and found.password in ("scram-sha-256", None)
         and role != server.auth_role
+        and (server.auth_query or role in server.auth_users)
         and (not (found.superuser or found.replication) or role in server.allow_superusers)
     )
 
 
-def entry_pools(pooler: Pooler, entry: Entry) -> EntryPools:
-    """An entry's pools; who may log in is not bounded, because auth_query admits every role that may."""
+def entry_pools(pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = None) -> EntryPools:
+    """An entry's pools; `by_file` are the roles that may log in where userlist.txt alone decides.
+
+    Where auth_query is asked they are not bounded, because it admits every role that may log in.
+    """
     forced = entry.keys.get("user")
+    users = (str(forced),) if forced else None if by_file is None else (*by_file, PROBE_ROLE)
+    probe = {PROBE_ROLE: PROBE_CONNECTION_LIMIT}, {PROBE_ROLE: 0}
     return EntryPools(
         name=entry.name,
         pool_size=pooler.entry_size(entry),
         reserve_pool_size=pooler.entry_reserve(entry),
         max_db_connections=pooler.entry_limit(entry),
-        users=(str(forced),) if forced else None,
-        user_pool_size=pooler.limits_per_user("pool_size"),
-        user_reserve_pool_size=pooler.limits_per_user("reserve_pool_size"),
+        users=users,
+        user_pool_size=pooler.limits_per_user("pool_size") | probe[0],
+        user_reserve_pool_size=pooler.limits_per_user("reserve_pool_size") | probe[1],
     )
 
 
-def _pooler_lines(pooler: Pooler, server: str, version: Version | None, roles: int) -> list[Line]:
-    entries = [entry_pools(pooler, entry) for entry in pooler.entries if entry.server == server]
+def _pooler_lines(pooler: Pooler, server: Server, version: Version | None, roles: Sequence[str]) -> list[Line]:
+    by_file = None if server.auth_query else [user.name for user in pooler.auth_users if user.name in roles]
+    entries = [entry_pools(pooler, entry, by_file) for entry in pooler.entries if entry.server == server.name]
     lines = [
-        Line(f"{pooler.name}  {pools.name}", pools.bound, _source(pools, roles), pooler.name, pools.name)
+        Line(f"{pooler.name}  {pools.name}", pools.bound, _source(pools, len(roles)), pooler.name, pools.name)
         for pools in entries
     ]
     by_entry = sum(line.connections for line in lines)
@@ -195,13 +212,17 @@ def _pooler_lines(pooler: Pooler, server: str, version: Version | None, roles: i
                 pooler.name,
             )
         )
-    if lines and (version is None or version >= AUTH_ENTRY_SINCE):
+    if lines and server.auth_query and (version is None or version >= AUTH_ENTRY_SINCE):
         lines.append(Line(f"{pooler.name}  lookup of verifiers", AUTH_POOL_SIZE, "an entry of its own", pooler.name))
     return lines
 
 
 def _source(pools: EntryPools, roles: int) -> str:
     each = f"{pools.pool_size} + {pools.reserve_pool_size}"
+    if pools.users and PROBE_ROLE in pools.users:
+        total = sum(map(pools.pool, pools.users))
+        pooled = f"{len(pools.users) - 1} of userlist.txt × ({each}) and the probe = {total}"
+        return f"max_db_connections; {pooled} without it" if pools.bound < total else pooled
     if pools.users is not None:
         return f"one pool of {each}, as {', '.join(pools.users)}"
     without = roles * (pools.pool_size + pools.reserve_pool_size)

@@ -25,7 +25,7 @@ def of(
         *_staying(fleet, name, state, addresses),
         *_limits_of_roles(fleet, name, state, roles),
         *_limits_of_databases(fleet, name, state),
-        *_poolers(fleet, versions),
+        *_poolers(fleet, name, versions),
     ]
 
 
@@ -112,9 +112,9 @@ def _limits_of_databases(fleet: Fleet, name: str, state: ServerState) -> Iterabl
             )
 
 
-def _poolers(fleet: Fleet, versions: Mapping[str, Version | None]) -> Iterable[str]:
+def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:
     for pooler, version in versions.items():
-        if version is not None and version < AUTH_ENTRY_SINCE:
+        if fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
             yield (
                 f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
                 "connections are all busy lets nobody log in until one is free."

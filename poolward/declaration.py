@@ -5,12 +5,13 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import client_hba, combinations, conninfo, declared_services, render, settings
+from poolward import auth_users, client_hba, combinations, conninfo, declared_services, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -38,6 +39,8 @@ class Knobs(BaseModel):
     minimum_version: str | None = None
     auth_secret_command: list[str] | None = None
     probe_secret_command: list[str] | None = None
+    auth_query: bool = True
+    auth_users: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
 
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
@@ -50,6 +53,11 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     knobs |= {name: _knobs(name, hosts[name], problems) for name in pooler_hosts if name not in knobs}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
+    servers = {name: _with_auth_users(server, poolers.values()) for name, server in servers.items()}
+    for name, pooler in poolers.items():
+        own = tuple(servers[entry] for entry in dict.fromkeys(entry.server for entry in pooler.entries))
+        problems += auth_users.one_way_problems(pooler, knobs[name].auth_query, own)
+        problems += auth_users.console_problems(pooler, pooler.declared_version, own)
     services = declared_services.read(hosts, list(groups.get("apps", ())), pooler_hosts, problems)
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
@@ -138,7 +146,18 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
         auth_secret_command=tuple(knobs.auth_secret_command) if knobs.auth_secret_command else None,
         probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
         dsn=None if dsn is None else str(dsn),
+        auth_query=knobs.auth_query,
     )
+
+
+def _with_auth_users(server: Server, poolers: Iterable[Pooler]) -> Server:
+    users = {
+        user.name
+        for pooler in poolers
+        if any(entry.server == server.name for entry in pooler.entries)
+        for user in pooler.auth_users
+    }
+    return replace(server, auth_users=tuple(sorted(users)))
 
 
 def _shared_auth_roles(servers: Mapping[str, Server]) -> Iterable[Problem]:
@@ -172,8 +191,11 @@ def _pooler(
     entries = [_entry(name, entry, keys, servers, version, problems) for entry, keys in knobs.databases.items()]
     if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
+    served = [entry.server for entry in entries if entry is not None]
+    users = auth_users.declared(name, knobs.auth_users, servers, served, problems)
     for user, keys in knobs.users.items():
-        problems += _user_problems(name, user, keys, version)
+        looked_up = user not in knobs.auth_users and knobs.auth_query
+        problems += _user_problems(name, user, keys, version, looked_up=looked_up)
     return Pooler(
         name=name,
         address=_own_address(data),
@@ -186,6 +208,7 @@ def _pooler(
         entries=tuple(entry for entry in entries if entry is not None),
         hba=tuple(knobs.hba),
         users={user: dict(keys) for user, keys in knobs.users.items()},
+        auth_users=users,
     )
 
 
@@ -208,9 +231,11 @@ def _version(host: str, knob: str, written: str | None, problems: list[Problem])
         return None
 
 
-def _user_problems(pooler: str, user: str, keys: Mapping[str, Any], version: Version | None) -> Iterable[Problem]:
+def _user_problems(
+    pooler: str, user: str, keys: Mapping[str, Any], version: Version | None, *, looked_up: bool
+) -> Iterable[Problem]:
     where = f'{pooler}: pgbouncer_users["{user}"]'
-    if version and version < USER_LINES_SINCE:
+    if looked_up and version and version < USER_LINES_SINCE:
         yield Problem(
             where,
             f"PgBouncer {version} stops asking auth_query for a role that has a [users] line: {user} could not log in",

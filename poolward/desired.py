@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from poolward import auth, client_hba, render, settings, templates
+from poolward import auth, auth_users, client_hba, render, settings, templates
 from poolward.errors import Problem, Refused
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Value, Version
@@ -90,12 +90,18 @@ class PoolerConfig:
         """The text of PgBouncer's own pg_hba.conf, where the operator wrote one."""
         return client_hba.text(self.pooler.hba) if self.pooler.hba else None
 
-    def userlist(self, secrets: Mapping[str, str]) -> str:
-        """The text of userlist.txt: what PgBouncer itself logs in with, by server name; no application's user.
+    @property
+    def userlist(self) -> dict[str, str]:
+        """Who stands in userlist.txt, each with what their secret is, in words (`userlist.entries` has the secrets).
 
-        In clear, because a SCRAM verifier cannot be used to log in (PgBouncer doc, `auth_user`).
+        What PgBouncer itself logs in with is there in clear, because a SCRAM verifier cannot be used for that
+        (PgBouncer doc, `auth_user`).
         """
-        return render.userlist_txt({server.auth_role: secrets[server.name] for server in self.servers})
+        own = {
+            server.own_roles[0]: "the secret of the poolers" if server.auth_query else f"the verifier {server.name} has"
+            for server in self.servers
+        }
+        return own | {user.name: user.source for user in self.pooler.auth_users}
 
     def probe_services(self, secrets: Mapping[str, str]) -> dict[str, dict[str, str | int]]:
         """A libpq service per entry, to log in through the pooler as the probe; `secrets` by server name."""
@@ -113,18 +119,20 @@ class PoolerConfig:
 
 def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
     """What pooler `name` should be under this version; raises Refused with every setting that does not fit it."""
-    pooler = fleet.poolers[name]
-    if problems := list(_version_problems(pooler, version)):
+    pooler, servers = fleet.poolers[name], fleet.servers_of([name])
+    if problems := _version_problems(pooler, version, servers):
         raise Refused(f"{name} has PgBouncer {version}, and these settings do not fit it.", problems)
-    servers = fleet.servers_of([name])
-    own_entry = version >= AUTH_ENTRY_SINCE
+    by_query = servers[0].auth_query
+    own_entry = by_query and version >= AUTH_ENTRY_SINCE
     written: dict[str, Value] = {
         key: value
         for key, value in pooler.defaults.items()
         if not settings.check("pgbouncer", key, value, version, name)
     }
     written |= pooler.settings
-    written |= {"auth_file": USERLIST, "auth_user": servers[0].auth_role, "auth_query": auth.QUERY}
+    written |= {"auth_file": USERLIST}
+    if by_query:
+        written |= {"auth_user": servers[0].auth_role, "auth_query": auth.QUERY}
     if pooler.hba:
         written |= {"auth_type": "hba", "auth_hba_file": HBA}
     if own_entry:
@@ -136,8 +144,8 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
     return PoolerConfig(pooler, version, servers, written, databases, users)
 
 
-def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
-    problems: list[Problem] = []
+def _version_problems(pooler: Pooler, version: Version, servers: tuple[Server, ...]) -> list[Problem]:
+    problems = [*auth_users.console_problems(pooler, version, servers)]
     if pooler.minimum_version and version < pooler.minimum_version:
         problems.append(
             Problem(
@@ -156,7 +164,8 @@ def _version_problems(pooler: Pooler, version: Version) -> list[Problem]:
         problems += client_hba.problems(pooler.hba, version, f"{pooler.name}: pgbouncer_hba")
     for user, keys in pooler.users.items():
         where = f'{pooler.name}: pgbouncer_users["{user}"]'
-        if version < USER_LINES_SINCE:
+        looked_up = servers[0].auth_query and user not in {declared.name for declared in pooler.auth_users}
+        if looked_up and version < USER_LINES_SINCE:
             problems.append(
                 Problem(
                     where,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pyinfra.api import Host
 
-from poolward import proof, secrets, verify
+from poolward import apply, auth_users, proof, secrets, verify
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError
 from poolward.survey import Survey
@@ -26,23 +26,28 @@ def _pooler(target: Host, seen: Survey) -> list[Finding]:
     if state.version is None:
         return [Finding(target.name, "package", ("PgBouncer is not installed",))]
     config = pooler_config(seen.fleet, target.name, state.version)
+    against = auth_users.problems(seen.fleet, target.name, seen.servers)
+    against += secrets.user_problems(target.inventory, seen.fleet, [target.name])
+    found = [verify.user_finding(config.pooler, against)] if against or config.pooler.auth_users else []
     if not all(server.secrets_in_reach for server in config.servers):
-        return verify.pooler_findings(config, state, userlist_matches=None)
+        return [*found, *verify.pooler_findings(config, state, userlist=())]
     try:
-        auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
+        known = secrets.of_servers(target.inventory, config.servers)
     except PoolwardError as error:
-        return [Finding(target.name, "secrets", (error.message,))]
-    matches = proof.userlist_matches(target, config.userlist(auth_secrets))
+        return [*found, Finding(target.name, "secrets", (error.message,))]
+    live = secrets.live_userlist(target)
+    wanted = secrets.wanted_userlist(target, config, known, live)
     return [
-        *verify.pooler_findings(config, state, userlist_matches=matches),
-        verify.login_finding(target.name, proof.login_problem(target, config, probe_secrets)),
+        *found,
+        *verify.pooler_findings(config, state, userlist=list(apply.userlist_differences(config, wanted, live))),
+        verify.login_finding(target.name, proof.login_problem(target, config, secrets.of_probe(known))),
     ]
 
 
 def _server(target: Host, seen: Survey) -> list[Finding]:
     server = seen.fleet.servers[target.name]
     try:
-        match = None if server.dsn else secrets.read(target, server).match
+        match = None if server.dsn else not secrets.read(target, server).differing
     except PoolwardError as error:
         return [Finding(server.name, "secrets", (error.message,))]
     return verify.server_findings(

@@ -21,6 +21,24 @@ AUTH_ENTRY_SINCE = Version(1, 19)
 AUTH_POOL_SIZE = 2
 # A [users] line for a role that auth_query serves locks that role out before 1.23 (pgbouncer#484, #1052).
 USER_LINES_SINCE = Version(1, 23)
+# SHOW USERS tells which roles auth_query was asked about.
+LOOKED_UP_SHOWN_SINCE = Version(1, 23)
+
+
+@dataclass(frozen=True)
+class AuthUser:
+    """A user that stands in userlist.txt itself; one of the two says where its SCRAM verifier comes from."""
+
+    name: str
+    verifier_from: str | None = None
+    """The server whose verifier of the role it is, byte for byte."""
+    password_command: tuple[str, ...] | None = None
+    """A command on the operator's machine that prints the password it is made from."""
+
+    @property
+    def source(self) -> str:
+        """What stands in the file, in words."""
+        return f"the verifier {self.verifier_from} has" if self.verifier_from else "a verifier of its password"
 
 
 @dataclass(frozen=True)
@@ -38,11 +56,21 @@ class Server:
     probe_secret_command: tuple[str, ...] | None = None
     dsn: str | None = None
     """libpq's connection string, without a password, where the host itself is out of reach."""
+    auth_query: bool = True
+    """Whether PgBouncer may ask this server for the verifiers of clients, through the lookup function."""
+    auth_users: tuple[str, ...] = ()
+    """The users that stand in userlist.txt on some pooler with an entry on this server."""
+
+    @property
+    def own_roles(self) -> tuple[str, ...]:
+        """The roles a deploy makes and keeps on it; the first stands in userlist.txt."""
+        return (self.auth_role, PROBE_ROLE) if self.auth_query else (PROBE_ROLE,)
 
     @property
     def secrets_in_reach(self) -> bool:
-        """Whether the pooler's own two secrets can be had: from the host, or from the operator's commands."""
-        return self.dsn is None or (self.auth_secret_command is not None and self.probe_secret_command is not None)
+        """Whether the pooler's own secrets can be had: from the host, or from the operator's commands."""
+        commands = (self.auth_secret_command or not self.auth_query, self.probe_secret_command)
+        return self.dsn is None or all(commands)
 
 
 @dataclass(frozen=True)
@@ -74,6 +102,7 @@ class Pooler:
     users: Mapping[str, Mapping[str, Value]]
     hba: tuple[str, ...] = ()
     """The lines of PgBouncer's own pg_hba.conf; empty where auth_type alone decides."""
+    auth_users: tuple[AuthUser, ...] = ()
 
     @property
     def port(self) -> int:
@@ -87,6 +116,11 @@ class Pooler:
         if name in self.defaults:
             return self.defaults[name]
         return settings.known("pgbouncer", name).default_in(version or settings.OLDEST)
+
+    def names_in(self, key: str) -> list[str]:
+        """The items of a setting that is a list, like `admin_users`."""
+        written = settings.text(settings.known("pgbouncer", key), self.effective(key))
+        return [name.strip() for name in written.split(",") if name.strip()]
 
     def limits_per_user(self, key: str) -> dict[str, int]:
         """What the [users] lines say of one key, by role."""
@@ -108,7 +142,7 @@ class Pooler:
     def entry_limit(self, entry: Entry) -> int:
         """`max_db_connections` of the entry: the operator's, else one full pool.
 
-        It is never left out: auth_query admits every role that may log in, and each would bring a pool of its own.
+        It is never left out: every role that may log in would bring a pool of its own.
         """
         written = _number(entry.keys.get("max_db_connections", 0)) or _number(self.effective("max_db_connections"))
         return written or self.entry_size(entry) + self.entry_reserve(entry)

@@ -8,14 +8,26 @@ from functools import partial
 from typing import Any
 
 from poolward import inventory, survey  # isort: skip - inventory loads pyinfra, which must come before paramiko
-from pyinfra.api import State
+from pyinfra.api import Host, State
 from rich.console import Console
 
-from poolward import advice, apply, auth, budget, hba, proof, secrets, tables, unseen, vulnerabilities
-from poolward.apply import Action
+from poolward import (
+    advice,
+    apply,
+    auth,
+    auth_users,
+    budget,
+    hba,
+    refusals,
+    secrets,
+    tables,
+    unseen,
+    vulnerabilities,
+)
+from poolward.apply import Action, Difference
 from poolward.budget import Bill
 from poolward.desired import PoolerConfig, pooler_config
-from poolward.errors import PoolwardError
+from poolward.errors import PoolwardError, Problem, Refused
 from poolward.survey import Survey
 from poolward.unseen import Unseen
 
@@ -43,41 +55,53 @@ class Planned:
     bills: dict[str, Bill]
     changes: list[Change]
     unseen: list[Unseen]
+    problems: list[Problem]
+    """For which a deploy would be refused."""
 
     @property
     def differs(self) -> bool:
         """Whether there is something to do."""
-        return bool(self.changes)
+        return bool(self.changes or self.problems)
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
         for name, bill in self.bills.items():
             direct = budget.direct_now(self.seen.fleet, self.seen.servers[name], self.seen.addresses)
             console.print(tables.bill(bill, direct), "")
-            for note in (*bill.notes, *self._vulnerable()):
+            left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
+            for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):
                 console.print(f"  · {note}", highlight=False)
             if not bill.fits:
                 console.print(f"[bold red]A deploy would be refused.[/] {bill.smallest_change}")
             console.print("")
         if self.unseen:
             console.print(tables.unseen(self.unseen), "")
+        if self.problems:
+            refused = Refused("A deploy would be refused:", self.problems)
+            console.print(str(refused), style="bold red", markup=False, highlight=False)
+            console.print("")
         if not self.differs:
             told = "in what could be seen a" if self.unseen else "a"
             console.print(f"[bold green]Nothing to do:[/] {told} deploy would change nothing.")
+            return
+        if not self.changes:
             return
         console.print(tables.changes(self.changes), "")
         count = f"{len(self.changes)} changes" if len(self.changes) > 1 else "One change"
         console.print(f"[bold]{count} pending.[/] The deploy: pyinfra -y INVENTORY deploy/pgbouncer.py")
 
     def _vulnerable(self) -> list[str]:
-        packages = {state.package_version for state in self.seen.poolers.values() if state.package_version}
-        return [sentence for package in sorted(packages) if (sentence := vulnerabilities.sentence(package))]
+        found = {name: state.package_version for name, state in self.seen.poolers.items() if state.package_version}
+        sentences = [told for package in sorted({*found.values()}) if (told := vulnerabilities.sentence(package))]
+        poolers = self.seen.fleet.poolers
+        return sentences + [note for name in found for note in auth_users.notes(poolers[name], found[name])]
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""
         return {
             "clean": not (self.differs or self.unseen),
             "changes": self.changes,
+            "problems": self.problems,
             "unseen": self.unseen,
             "bills": {name: b.document() for name, b in self.bills.items()},
         }
@@ -100,7 +124,13 @@ def _made(state: State, dsns: Mapping[str, str] | None) -> Planned:
     looks |= {f"server {name}": partial(_server, state, seen, name) for name in seen.servers}
     looks |= {f"pooler {name}": partial(_pooler, state, seen, name) for name in seen.poolers}
     changes = survey.together(looks)
-    return Planned(seen, budget.bills(seen), [change for look in looks for change in changes[look]], unseen.of(seen))
+    return Planned(
+        seen,
+        budget.bills(seen),
+        [change for look in looks for change in changes[look]],
+        unseen.of(seen),
+        refusals.of(seen, state.inventory, [name for name in seen.servers if not fleet.servers[name].dsn]),
+    )
 
 
 def _server(state: State, seen: Survey, name: str) -> list[Change]:
@@ -114,7 +144,7 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
         own = secrets.read(inventory.host(state, name), server)
         if not own.complete:
             changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", _UNNOTICED))
-        elif not own.match:
+        elif own.differing:
             changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
     if server.manage_hba and found.hba_block is not None:
         wanted = advice.databases_by_pooler(seen.fleet, server)
@@ -142,9 +172,12 @@ def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
         )
     elif not found.held:
         changes.append(Change(name, "package", "not held", "held", apply.EFFECT["none"]))
-    config = pooler_config(seen.fleet, name, version)
-    matches = _userlist_matches(state, config)
-    differences = [*apply.unfinished(found), *apply.differences(config, found, userlist_matches=matches)]
+    try:
+        config = pooler_config(seen.fleet, name, version)
+    except Refused:
+        return changes  # why is among the refusals
+    differences = [*apply.unfinished(found), *apply.differences(config, found)]
+    differences += _userlist(inventory.host(state, name), config)
     starts = apply.action_for(differences) == "start"
     for difference in differences:
         takes = apply.EFFECT["start"] if starts else difference.effect
@@ -152,12 +185,13 @@ def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
     return changes
 
 
-def _userlist_matches(state: State, config: PoolerConfig) -> bool | None:
-    """Whether userlist.txt is as it will be; None where the secrets in it are out of reach."""
+def _userlist(target: Host, config: PoolerConfig) -> list[Difference]:
+    """What differs in userlist.txt, as far as the secrets in it are in reach."""
     if not all(server.secrets_in_reach for server in config.servers):
-        return None
+        return []
+    live = secrets.live_userlist(target)
     try:
-        auth_secrets, _ = secrets.of_servers(state.inventory, config.servers)
-        return proof.userlist_matches(inventory.host(state, config.pooler.name), config.userlist(auth_secrets))
+        known = secrets.of_servers(target.inventory, config.servers)
     except PoolwardError:
-        return False  # a secret is still to be made, and the file with it
+        return [Difference("userlist.txt", "differs", "holds the secret that is still to be made", "reload")]
+    return list(apply.userlist_differences(config, secrets.wanted_userlist(target, config, known, live), live))

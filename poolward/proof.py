@@ -1,4 +1,4 @@
-"""What only a live look can tell: a login through the pooler, and whether the secret on the host is the right one."""
+"""What only a live look can tell: a login through the pooler."""
 
 from __future__ import annotations
 
@@ -39,8 +39,3 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     told = "".join(f"\n{entry}: {answer}" for entry, answer in failed.items())
     log = "".join(f"\nPgBouncer's log: {line}" for line in answers["log"])
     return f"The probe cannot log in through {target.name}:{told}{log}"
-
-
-def userlist_matches(target: Host, userlist: str) -> bool:
-    """Whether userlist.txt is exactly this; compared on the host, so that not even a hash of it is printed."""
-    return remote.run(target, shell.script("compare_userlist", "compare userlist.txt", 10), stdin=userlist).succeeded

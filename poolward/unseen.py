@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from poolward import auth
 from poolward.budget import Seen
-from poolward.fleet import Server
+from poolward.fleet import PROBE_ROLE, Pooler, Server
 from poolward.observed import ServerState
 
 _COMMANDS = "pgbouncer_auth_secret_command and pgbouncer_probe_secret_command"
@@ -30,10 +30,22 @@ def of(seen: Seen) -> list[Unseen]:
         found += _of_server(server, state, auth.databases_with_lookup(seen.fleet, server, seen.versions()))
     for pooler in seen.versions():
         for server in seen.fleet.servers_of([pooler]):
+            if names := _verifiers_of(seen.fleet.poolers[pooler], server):
+                what = f"userlist.txt, whether it holds the verifiers {server.name} has of {', '.join(names)}"
+                found.append(Unseen(pooler, what, f"root on {server.name}"))
             if not server.secrets_in_reach:
-                what = f"userlist.txt, whether it holds the secret of {server.auth_role}; a login through every entry"
+                own = f"userlist.txt, whether it holds the secret of {server.auth_role}; " if server.auth_query else ""
+                what = f"{own}a login through every entry"
                 found.append(Unseen(pooler, what, f"the secrets kept on {server.name}, or {_COMMANDS}"))
     return found
+
+
+def _verifiers_of(pooler: Pooler, server: Server) -> list[str]:
+    """The roles whose verifiers stand in userlist.txt and can only be read on the server's host."""
+    if not server.dsn:
+        return []
+    own = [] if server.auth_query else [PROBE_ROLE]
+    return [*own, *(user.name for user in pooler.auth_users if user.verifier_from == server.name)]
 
 
 def _of_server(server: Server, state: ServerState, lookups: Iterable[str]) -> Iterable[Unseen]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from poolward import advice, apply, auth, hba, vulnerabilities
 from poolward.desired import PoolerConfig
-from poolward.fleet import Fleet, Server
+from poolward.errors import Problem
+from poolward.fleet import PROBE_ROLE, Fleet, Pooler, Server
 from poolward.observed import HbaRule, PoolerState, ServerState
 from poolward.settings import Version
 
@@ -31,12 +32,12 @@ class Finding:
         return not self.wrong
 
 
-def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist_matches: bool | None) -> list[Finding]:
-    """Everything about one pooler host but the login; `userlist_matches` None means that it was not read."""
+def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist: Sequence[apply.Difference]) -> list[Finding]:
+    """Everything about one pooler host but the login; `userlist`: the secrets in it that are not as wanted."""
     name, console = config.pooler.name, state.console
     running = list(apply.running_differences(config, console)) if console else []
     service = apply.service_differences(config, state)
-    files = [*apply.unfinished(state), *apply.file_differences(config, state, userlist_matches)]
+    files = [*apply.unfinished(state), *apply.file_differences(config, state), *userlist]
     listeners = ", ".join(state.listeners) or "none"
     return [
         Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
@@ -52,6 +53,12 @@ def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist_matche
 def login_finding(pooler: str, problem: str | None) -> Finding:
     """The login proof: None is a login that succeeded through every entry."""
     return Finding(pooler, "login through every entry", (problem,) if problem else ())
+
+
+def user_finding(pooler: Pooler, problems: Iterable[Problem]) -> Finding:
+    """The users of a pooler's userlist.txt and of its console, by what PostgreSQL says of their roles."""
+    wrong = tuple(f"{problem.where.partition(': ')[2]}: {problem.message}" for problem in problems)
+    return Finding(pooler.name, "users in userlist.txt", wrong, ", ".join(user.name for user in pooler.auth_users))
 
 
 def server_findings(
@@ -73,15 +80,15 @@ def server_findings(
         setup.append("a stored password is not the one the poolers have")
     looked_into = {name: inside for name in lookups if (inside := state.databases[name].inside)}
     rights = [f"{name}: {right}" for name, inside in looked_into.items() for right in inside.other_rights]
+    nothing_else = tuple(f"it also holds rights on or owns {right}" for right in rights)
+    looked = f"in {', '.join(looked_into) or 'no database'}"
+    by_query = [
+        Finding(server.name, "roles and lookup function", tuple(setup), looked),
+        Finding(server.name, f"{server.auth_role} has nothing else", nothing_else),
+    ]
+    by_file = [Finding(server.name, f"role {PROBE_ROLE}", tuple(setup), auth.left_behind(server, state))]
     found = [
-        Finding(
-            server.name, "roles and lookup function", tuple(setup), f"in {', '.join(looked_into) or 'no database'}"
-        ),
-        Finding(
-            server.name,
-            f"{server.auth_role} has nothing else",
-            tuple(f"it also holds rights on or owns {right}" for right in rights),
-        ),
+        *(by_query if server.auth_query else by_file),
         Finding(server.name, "primary", ("it is a standby now",) if state.in_recovery else ()),
     ]
     if state.hba is not None:
@@ -180,6 +187,6 @@ def _hba_problems(
     for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
-            lacking = hba.missing(rules, databases, addresses[name], server.auth_role)
+            lacking = hba.missing(rules, databases, addresses[name], server.own_roles[0])
             if lacking:
                 yield f"no rule lets {name} ({addresses[name]}) into {', '.join(lacking)}"

@@ -1,9 +1,8 @@
--- The database side of the pooler: two roles, one schema, one function. Run in every database that needs it, as a
--- superuser, in one transaction; running it again changes nothing.
+-- What the poolers look verifiers up with: one role, one schema, one function. Run behind probe_setup.sql in every
+-- database that needs it, as a superuser, in one transaction; running it again changes nothing.
 --
--- psql variables: auth_role, probe_role, probe_connection_limit, lookup_source; only where a password has to change,
--- auth_verifier and probe_verifier: SCRAM verifiers, so that no password reaches the server's log; and more_rights only
--- where the auth role was given any.
+-- psql variables: auth_role, probe_role, lookup_source; auth_verifier only where the password has to change: a SCRAM
+-- verifier, so that no password reaches the server's log; and more_rights only where the auth role was given any.
 
 SET LOCAL search_path = pg_catalog, pg_temp;
 
@@ -13,17 +12,9 @@ ALTER ROLE :"auth_role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION 
     CONNECTION LIMIT -1 VALID UNTIL 'infinity';
 ALTER ROLE :"auth_role" RESET ALL;
 
--- What proves that a login passes through the pooler, without any application's password.
-SELECT format('CREATE ROLE %I LOGIN', :'probe_role') WHERE to_regrole(quote_ident(:'probe_role')) IS NULL \gexec
-ALTER ROLE :"probe_role" LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS
-    CONNECTION LIMIT :probe_connection_limit VALID UNTIL 'infinity';
--- It ends its own server connection after each proof; without this the server's log would show a FATAL every time.
-ALTER ROLE :"probe_role" RESET ALL;
-ALTER ROLE :"probe_role" SET log_min_messages = panic;
-
 SELECT format('REVOKE %I FROM %I', g.rolname, m.rolname)
 FROM pg_auth_members a JOIN pg_roles g ON g.oid = a.roleid JOIN pg_roles m ON m.oid = a.member
-WHERE m.rolname IN (:'auth_role', :'probe_role') \gexec
+WHERE m.rolname = :'auth_role' \gexec
 
 \if :{?more_rights}
 -- It holds nothing else here. What it owns goes to the superuser, so that nothing is lost; CONNECT elsewhere it keeps.
@@ -37,9 +28,6 @@ DROP OWNED BY :"auth_role";
 
 \if :{?auth_verifier}
 ALTER ROLE :"auth_role" PASSWORD :'auth_verifier';
-\endif
-\if :{?probe_verifier}
-ALTER ROLE :"probe_role" PASSWORD :'probe_verifier';
 \endif
 
 SELECT format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), r)

@@ -11,9 +11,9 @@ from pyinfra import logger
 from pyinfra.api import State
 from pyinfra.api.exceptions import DeployError
 
-from poolward import advice, apply, budget, inventory, survey
+from poolward import advice, apply, auth_users, budget, inventory, refusals, survey
 from poolward.desired import pooler_config
-from poolward.errors import PoolwardError, Problem, Refused
+from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
 from poolward.survey import Survey
 
@@ -100,11 +100,14 @@ def _look(state: State) -> Survey:
 
 def _make(state: State) -> Plan:
     seen = _look(state)
-    _check_versions(seen)
-    _refuse(seen)
+    if problems := refusals.of(seen, state.inventory, seen.servers):
+        raise Refused("This cannot be deployed; no host was changed.", problems)
     _judge_budget(seen)
     for line in advice.notes(seen.fleet, seen.servers, seen.addresses):
         logger.warning(line)
+    for name, found in seen.poolers.items():
+        for line in auth_users.notes(seen.fleet.poolers[name], found.package_version or found.candidate):
+            logger.warning(line)
     pending = _announce(seen)
     poolers = [name for name in seen.poolers if inventory.in_limit(state, name)]
     acting: dict[str, str] = {}
@@ -123,28 +126,6 @@ def _waves(poolers: list[str], pending: set[str]) -> tuple[tuple[str, ...], ...]
     """
     settled = tuple(name for name in poolers if name not in pending)
     return (*((name,) for name in poolers if name in pending), *([settled] if settled else []))
-
-
-def _check_versions(seen: Survey) -> None:
-    """Render every pooler's files for the version it has or will get."""
-    problems: list[Problem] = []
-    for name in seen.poolers:
-        version = seen.version(name)
-        try:
-            if version is not None:
-                _ = pooler_config(seen.fleet, name, version).ini
-        except Refused as refused:
-            problems += refused.problems
-    if problems:
-        raise Refused("The settings do not fit; no host was changed.", problems)
-
-
-def _refuse(seen: Survey) -> None:
-    problems: list[Problem] = []
-    for name, state in seen.servers.items():
-        problems += advice.problems(seen.fleet, seen.fleet.servers[name], state, seen.addresses, list(seen.poolers))
-    if problems:
-        raise Refused("The database side is not ready; no host was changed.", problems)
 
 
 def _judge_budget(seen: Survey) -> None:
@@ -179,7 +160,7 @@ def _announce(seen: Survey) -> set[str]:
             pending.add(name)
         else:
             config = pooler_config(seen.fleet, name, state.version)
-            found = [*apply.unfinished(state), *apply.differences(config, state, userlist_matches=None)]
+            found = [*apply.unfinished(state), *apply.differences(config, state)]
             for difference in found:
                 logger.warning(f"{name}: {difference}")
             if found:

@@ -1,6 +1,6 @@
 """What is true now: frozen records parsed from what a host printed. Unknown is never empty: it is None or an error."""
 
-from poolward.observed._answer import Unreadable, sections
+from poolward.observed._answer import Unreadable, sections, unindented
 from poolward.observed.application import ApplicationState, ServiceState, SettingsFile, Unit
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
@@ -30,4 +30,5 @@ __all__ = [
     "Unit",
     "Unreadable",
     "sections",
+    "unindented",
 ]

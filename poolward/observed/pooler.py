@@ -73,9 +73,13 @@ class PoolerState:
     open_files: tuple[int, int] | None
     """Soft and hard limit of the running process; None when none runs."""
     files: Mapping[str, File]
+    unproved: str
+    """What a run that was cut off set out to do: `start`, `restart` or `reload`; empty where none was."""
     ini: str | None
     hba: str | None
     drop_in: str | None
+    userlist: tuple[str, ...]
+    """The names in userlist.txt; their secrets are not read."""
     addresses: Mapping[str, tuple[str | None, str | None]]
     """Per server address what it resolves to here, and the address this host's connections to it come from."""
     listeners: tuple[str, ...]
@@ -131,9 +135,11 @@ class PoolerState:
                     name: File() if owner == "-" else File(owner, group, mode)
                     for name, owner, group, mode in (line.rsplit(" ", 3) for line in found["files"])
                 },
+                unproved="".join(found["unproved"]),
                 ini=unindented(found["ini"]),
                 hba=unindented(found["hba"]),
                 drop_in=unindented(found["drop_in"]),
+                userlist=tuple(line.removeprefix("|") for line in found["userlist"]),
                 addresses={
                     name: (None if resolved == "-" else resolved, None if source == "-" else source)
                     for name, resolved, source in words(found["addresses"])

@@ -27,6 +27,8 @@ class Role:
     member_of: tuple[str, ...]
     settings: tuple[str, ...]
     """What ALTER ROLE … SET left on it."""
+    expired: bool
+    """Whether its VALID UNTIL has passed."""
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from poolward.errors import PoolwardError
 from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Server
 from poolward.observed import ServerState, sections
 from poolward.operations._step import Change, say, step
-from poolward.secrets import Secrets
 from poolward.shell.psql import with_variables
+from poolward.userlist import Secrets
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,8 @@ def poolers_side(
 ) -> Generator[Change, None, None]:
     """The server knows its poolers: their secrets, their lines in pg_hba.conf, their roles and the lookup function.
 
-    `lookups` are the databases the function belongs in. What follows a `yield` runs when that change is made.
+    `lookups` are the databases the function belongs in, none without auth_query. What follows a `yield` runs when that
+    change is made.
     """
     own = secrets.read(target, server)
     if not own.complete:
@@ -48,9 +49,10 @@ def poolers_side(
     state = observe.server(target, server, lookups)
     yield from _host_based_access(target, server, state, access)
 
-    differences = [*auth.differences(server, state, lookups), *_password_differences(server, own)]
+    differences = [*auth.differences(server, state, lookups), *_password_differences(own)]
     if differences:
         yield partial(_set_up, target, server, lookups, state, own, differences)
+        own = secrets.read(target, server)
     secrets.keep(target, server, own)
 
 
@@ -86,39 +88,37 @@ def _write_hba(target: Host, server: Server, block: Sequence[str]) -> None:
         say(f"pg_hba.conf: {line}")
 
 
-def _password_differences(server: Server, own: Secrets) -> list[str]:
-    roles = ((server.auth_role, own.auth_matches), (PROBE_ROLE, own.probe_matches))
-    return [f"the password of {role} is not the one the poolers have" for role, matches in roles if not matches]
+def _password_differences(own: Secrets) -> list[str]:
+    return [f"the password of {role} is not the one the poolers have" for role in own.differing]
 
 
 def _set_up(
-    target: Host, server: Server, databases: Sequence[str], state: ServerState, own: Secrets, differences: Sequence[str]
+    target: Host, server: Server, lookups: Sequence[str], state: ServerState, own: Secrets, differences: Sequence[str]
 ) -> None:
-    """Run auth_setup.sql in each database, one transaction each, and see that nothing differs any more."""
+    """Run the set-up in each database, one transaction each, and see that nothing differs any more."""
     for difference in differences:
         say(difference)
-    if own.auth is None or own.probe is None:
+    if not own.complete:
         raise PoolwardError(f"The pooler's own secrets are missing on {server.name}.", "Run the deploy again.")
-    variables: dict[str, str | int] = {
-        "auth_role": server.auth_role,
-        "probe_role": PROBE_ROLE,
-        "probe_connection_limit": PROBE_CONNECTION_LIMIT,
-        "lookup_source": auth.lookup_source(server),
-    }
-    if not own.auth_matches:
-        variables["auth_verifier"] = scram.verifier(own.auth)
-    if not own.probe_matches:
-        variables["probe_verifier"] = scram.verifier(own.probe)
+    variables: dict[str, str | int] = {"probe_role": PROBE_ROLE, "probe_connection_limit": PROBE_CONNECTION_LIMIT}
+    scripts = ["probe_setup.sql"]
+    if server.auth_query:
+        variables |= {"auth_role": server.auth_role, "lookup_source": auth.lookup_source(server)}
+        scripts.append("auth_setup.sql")
+    for role in own.differing:
+        name = "probe_verifier" if role == PROBE_ROLE else "auth_verifier"
+        variables[name] = scram.verifier(own.own[role] or "")
+    sql = "\n".join(templates.text(name) for name in scripts)
+    databases = lookups or [server.auth_database]
     for database in databases:
-        inside = state.databases[database].inside
+        inside = state.databases[database].inside if lookups else None
         more_rights = {"more_rights": 1} if inside and inside.other_rights else {}
-        sql = with_variables(templates.text("auth_setup.sql"), variables | more_rights)
         command = shell.script("run_sql", f"set up {database}", 45, port=server.port, database=database)
-        remote.must(target, command, stdin=sql)
+        remote.must(target, command, stdin=with_variables(sql, variables | more_rights))
     left = [
-        *auth.differences(server, observe.server(target, server, databases), databases),
-        *_password_differences(server, secrets.read(target, server)),
+        *auth.differences(server, observe.server(target, server, lookups), lookups),
+        *_password_differences(secrets.read(target, server)),
     ]
     if left:
-        raise PoolwardError(f"auth_setup.sql ran on {server.name}, but this still differs: {'; '.join(left)}.")
-    say(f"auth_setup.sql ran in {', '.join(databases)}")
+        raise PoolwardError(f"The set-up ran on {server.name}, but this still differs: {'; '.join(left)}.")
+    say(f"{' and '.join(scripts)} ran in {', '.join(databases)}")

@@ -7,7 +7,7 @@ from functools import partial
 
 from pyinfra.api import Host
 
-from poolward import apply, observe, proof, remote, secrets, shell
+from poolward import apply, observe, proof, remote, render, secrets, shell
 from poolward.apply import Action
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError
@@ -49,11 +49,17 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     """
     state = observe.pooler(target)
     config = fitting(target, fleet, state)
-    auth_secrets, probe_secrets = secrets.of_servers(target.inventory, config.servers)
-    userlist = config.userlist(auth_secrets)
+    known = secrets.of_servers(target.inventory, config.servers)
+    probe_secrets, live = secrets.of_probe(known), secrets.live_userlist(target)
+    userlist = secrets.wanted_userlist(target, config, known, live)
+    if lacking := sorted(config.userlist.keys() - userlist.keys()):
+        raise PoolwardError(
+            f"{', '.join(lacking)}: what belongs in userlist.txt cannot be had.", "Run the whole deploy."
+        )
     differences = [
         *apply.unfinished(state),
-        *apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist)),
+        *apply.differences(config, state),
+        *apply.userlist_differences(config, userlist, live),
     ]
     action = apply.action_for(differences)
     if action == "none":
@@ -88,18 +94,22 @@ def fitting(target: Host, fleet: Fleet, state: PoolerState) -> PoolerConfig:
     return pooler_config(fleet, target.name, state.version)
 
 
-def prove(target: Host, config: PoolerConfig, userlist: str, probe_secrets: Mapping[str, str]) -> None:
+def prove(target: Host, config: PoolerConfig, userlist: Mapping[str, str], probe_secrets: Mapping[str, str]) -> None:
     """Raises PoolwardError unless the host is as declared and the probe logs in through every entry."""
-    state = observe.pooler(target)
-    left = apply.differences(config, state, userlist_matches=proof.userlist_matches(target, userlist))
+    left = apply.differences(config, observe.pooler(target))
+    left += apply.userlist_differences(config, userlist, secrets.live_userlist(target))
     if left:
         raise PoolwardError("After the switch this still differs: " + "; ".join(map(str, left)))
     if problem := proof.login_problem(target, config, probe_secrets):
         raise PoolwardError(problem)
 
 
-def _stage(target: Host, config: PoolerConfig, userlist: str) -> None:
-    files = {"userlist.txt": userlist, "pgbouncer.ini": config.ini, "poolward.conf": config.drop_in}
+def _stage(target: Host, config: PoolerConfig, userlist: Mapping[str, str]) -> None:
+    files = {
+        "userlist.txt": render.userlist_txt(userlist),
+        "pgbouncer.ini": config.ini,
+        "poolward.conf": config.drop_in,
+    }
     if config.hba is not None:
         files["pg_hba.conf"] = config.hba
     for name, text in files.items():

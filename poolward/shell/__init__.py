@@ -84,3 +84,9 @@ def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Comma
         hba_sql=sql("observe_hba"),
         database_sql=sql("observe_database"),
     )
+
+
+def read_verifiers(roles: Iterable[str], port: int) -> Command:
+    """The command that reads the stored verifiers of roles; what it prints is secret."""
+    wanted = json.dumps(list(roles))
+    return script("read_verifiers", "read verifiers", 20, port=port, roles=wanted, sql=sql("read_verifiers"))

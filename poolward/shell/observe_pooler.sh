@@ -30,12 +30,18 @@ for file in "$config_dir" "$ini" "$userlist" "$hba" "$drop_in" "$staging"; do
     if [ -e "$file" ]; then stat -c '%n %U %G %a' "$file"; else printf '%s - - -\n' "$file"; fi
 done
 
+section unproved
+[ ! -f "$unproved" ] || cat "$unproved"
+
 # A file somebody wrote by hand may hold a password; ours never does.
 for part in ini hba drop_in; do
     section "$part"
     eval "file=\$$part"
     [ ! -f "$file" ] || sed -E "s/(password *= *)('([^']|'')*'|[^' ]*)/\1***/g" "$file" | indented
 done
+
+section userlist
+[ ! -f "$userlist" ] || sed -nE 's/^[[:space:]]*"(([^"]|"")*)"[^"]*".*/\1/p' "$userlist" | sed 's/""/"/g' | indented
 
 section addresses
 printf '%s\n' "$server_addresses" | while read -r address; do

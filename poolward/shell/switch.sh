@@ -56,6 +56,8 @@ if [ ! -f "$unproved" ]; then
         [ ! -f "$file" ] || cp -p "$file" "$file.previous"
     done
     printf '%s\n' "$action" | tee "$unproved" >/dev/null || { rm -rf "$staging"; exit 1; }
+elif [ "$action" = restart ] && [ "$(cat "$unproved")" = reload ]; then
+    printf 'restart\n' | tee "$unproved" >/dev/null
 fi
 mkdir -p "${drop_in%/*}"
 chmod 0755 "${drop_in%/*}"

@@ -20,6 +20,7 @@ SELECT json_build_object(
             'bypassrls', a.rolbypassrls,
             'connection_limit', a.rolconnlimit,
             'expires', a.rolvaliduntil IS NOT NULL AND a.rolvaliduntil <> 'infinity',
+            'expired', coalesce(a.rolvaliduntil <= now(), false),
             'member_of', coalesce((
                 SELECT json_agg(DISTINCT g.rolname) FROM pg_auth_members m JOIN pg_roles g ON g.oid = m.roleid
                 WHERE m.member = a.oid), '[]'),

@@ -83,6 +83,10 @@ class Server(_Machine):
     def auth_database(self) -> str:
         return str(self.data.get("pgbouncer_auth_database", "postgres"))
 
+    @property
+    def auth_query(self) -> bool:
+        return bool(self.data.get("pgbouncer_auth_query", True))
+
     def ask(self, sql: str, database: str = "postgres") -> Any:
         """The one JSON value this SQL selects, as the superuser, read-only by the server's own word."""
         psql = f"psql -XqAt -v ON_ERROR_STOP=1 -p {self.port} -d {shlex.quote(database)} -c {shlex.quote(sql)}"
@@ -123,6 +127,13 @@ class Pooler(_Machine):
     @property
     def port(self) -> int:
         return int(self.written["listen_port"])
+
+    @property
+    def userlist(self) -> set[str]:
+        """Who has to stand in userlist.txt."""
+        servers = self.server_of.values()
+        own = {server.auth_role if server.auth_query else "pgbouncer_probe" for server in servers}
+        return own | set(self.data.get("pgbouncer_auth_users", {}))
 
     @property
     def listen_addresses(self) -> list[str]:

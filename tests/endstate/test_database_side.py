@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 from typing import Any
 
+import pytest
+
 from tests.endstate.fleet import Pooler, Server
 
 PROBE = "pgbouncer_probe"
@@ -34,6 +36,12 @@ EVERY_ROLE = """SELECT json_agg(json_build_object(
     FROM pg_authid a"""
 
 
+@pytest.fixture
+def looked_up(server: Server) -> None:
+    if not server.auth_query:
+        pytest.skip("without a lookup function: pgbouncer_auth_query = False")
+
+
 def databases(server: Server, poolers: list[Pooler]) -> list[str]:
     """Where verifiers are looked up: from 1.19 in one database, before in the client's own."""
     entries = {
@@ -47,6 +55,7 @@ def databases(server: Server, poolers: list[Pooler]) -> list[str]:
     return sorted(entries | own)
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_auth_role_may_log_in_and_nothing_else(server: Server):
     assert server.ask(ROLE.format(role=server.auth_role)) == NOTHING_BUT_LOGIN | {"limit": -1}
 
@@ -61,6 +70,7 @@ def test_own_roles_own_nothing(server: Server):
     assert server.ask(owned.format(server.auth_role, PROBE)) == 0
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_function_is_a_definer_with_a_fixed_search_path(server: Server, poolers: list[Pooler]):
     for database in databases(server, poolers):
         function: dict[str, Any] = server.ask(FUNCTION, database)
@@ -71,6 +81,7 @@ def test_function_is_a_definer_with_a_fixed_search_path(server: Server, poolers:
         assert function["config"] == ["search_path=pg_catalog, pg_temp"], database
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_only_the_auth_role_may_execute_it(server: Server, poolers: list[Pooler]):
     for database in databases(server, poolers):
         function = server.ask(FUNCTION, database)
@@ -78,6 +89,7 @@ def test_only_the_auth_role_may_execute_it(server: Server, poolers: list[Pooler]
         assert function["may_execute"] == [server.auth_role], database
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_auth_role_can_execute_it_and_cannot_read_the_catalog(server: Server, poolers: list[Pooler]):
     as_auth_role = f"SET ROLE \"{server.auth_role}\"; SELECT count(*) FROM pgbouncer.user_lookup('{PROBE}')"
     for database in databases(server, poolers):
@@ -85,6 +97,7 @@ def test_auth_role_can_execute_it_and_cannot_read_the_catalog(server: Server, po
     assert server.ask(f"SELECT to_json(has_table_privilege('{server.auth_role}', 'pg_authid', 'SELECT'))") is False
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_roles_that_may_not_log_in_get_no_row_and_the_others_their_own(server: Server, poolers: list[Pooler]):
     allowed = server.data.get("pgbouncer_allow_superusers", [])
     for database in databases(server, poolers):
@@ -94,6 +107,7 @@ def test_roles_that_may_not_log_in_get_no_row_and_the_others_their_own(server: S
             assert role["answers"] == ([{"right": True}] if may else []), (database, role["name"])
 
 
+@pytest.mark.usefixtures("looked_up")
 def test_unknown_names_get_no_row(server: Server, poolers: list[Pooler]):
     names = "unnest(ARRAY[NULL, '', 'no such role', 'postgres ']) AS name"
     for database in databases(server, poolers):

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from poolward import scram
+from poolward import render, scram
 from poolward.shell import SCRIPTS
 
 RECORDED = Path(__file__).parents[1] / "unit" / "recorded"
@@ -78,8 +78,9 @@ class SimulatedPooler(Simulated):
         self.installed = True
         return ""
 
-    def _compare_userlist(self) -> str | None:
-        return "" if self.configured else None
+    def _read_userlist(self) -> str:
+        lines = render.userlist_txt({"pgbouncer_auth": SECRETS["pgbouncer_auth"]}).splitlines()
+        return "@userlist\n" + "".join(f"|{line}\n" for line in lines if self.configured) + "@end\n"
 
     def _try_candidate(self) -> str:
         return self.recording[self.recording.index("@version\n") :]

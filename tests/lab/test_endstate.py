@@ -50,7 +50,7 @@ DEVIATIONS = {
         "pool1",
         f"""echo '"grafana" "x"' >> {USERLIST}""",
         f"sed -i '/^\"grafana\"/d' {USERLIST}; chown root:postgres {USERLIST}; chmod 640 {USERLIST}",
-        ("test_userlist_holds_the_auth_roles_and_no_application[pool1]",),
+        ("test_userlist_holds_whom_it_should_and_nobody_else[pool1]",),
     ),
     "value set on the console": Deviation(
         "pool1",

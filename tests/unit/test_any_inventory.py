@@ -49,6 +49,15 @@ words = {
     "pgbouncer_users": st.one_of(
         st.dictionaries(st.text(max_size=5), st.dictionaries(names("users"), values, max_size=2), max_size=2), values
     ),
+    "pgbouncer_auth_users": st.one_of(
+        st.dictionaries(
+            st.one_of(st.sampled_from(["anna", "pgbouncer_auth", "pgbouncer_probe"]), st.text(max_size=5)),
+            st.dictionaries(st.sampled_from(["verifier_from", "password_command", "verifier"]), values, max_size=2),
+            max_size=2,
+        ),
+        values,
+    ),
+    "pgbouncer_auth_query": st.one_of(st.booleans(), values),
     "pgbouncer_version": st.one_of(st.sampled_from(["1.18.0", "1.24.1", "1.26.1-1"]), values),
     "pgbouncer_defaults": st.dictionaries(names("pgbouncer"), values, max_size=2),
     "services": st.one_of(st.lists(st.one_of(services, values), max_size=2), values),

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolward.apply import Difference, action_for, differences
+from poolward.apply import Difference, action_for, differences, unfinished, userlist_differences
 from poolward.observed import ConfigValue, Console, File, PoolerState
+from poolward.render import userlist_txt
 from tests.unit.samples import config, pooler_state
 
 Change = Callable[[PoolerState], PoolerState]
@@ -117,9 +118,18 @@ DRIFT: dict[str, tuple[Change, list[str], str]] = {
 poolers = pytest.mark.parametrize("pooler", ["pool1", "pool2", "pool3"])
 
 
+@pytest.mark.parametrize(
+    ("set_out_to", "takes"), [("", "reload"), ("reload", "reload"), ("restart", "restart"), ("start", "reload")]
+)
+def test_run_that_was_cut_off_is_finished_as_it_was_meant(set_out_to: str, takes: str):
+    staged = file(STAGING, File("root", "postgres", "750"))(pooler_state("pool1"))
+    assert action_for(unfinished(replace(staged, unproved=set_out_to))) == takes
+    assert list(unfinished(pooler_state("pool1"))) == []
+
+
 @poolers
 def test_host_right_after_its_deploy_does_not_differ(pooler: str):
-    found = differences(config(pooler), pooler_state(pooler), userlist_matches=True)
+    found = differences(config(pooler), pooler_state(pooler))
     assert (found, action_for(found)) == ([], "none")
 
 
@@ -127,23 +137,92 @@ def test_host_right_after_its_deploy_does_not_differ(pooler: str):
 @pytest.mark.parametrize("kind", DRIFT)
 def test_drift(pooler: str, kind: str):
     change, what, action = DRIFT[kind]
-    found = differences(config(pooler), change(pooler_state(pooler)), userlist_matches=True)
+    found = differences(config(pooler), change(pooler_state(pooler)))
     assert [difference.what for difference in found] == what
     assert action_for(found) == action
 
 
 def test_reserve_of_an_entry_under_both_its_names():
     for pooler, column in (("pool1", "reserve_pool_size"), ("pool2", "reserve_pool"), ("pool3", "reserve_pool_size")):
-        found = differences(
-            config(pooler), entry("tracksolid_db", **{column: "9"})(pooler_state(pooler)), userlist_matches=True
-        )
+        found = differences(config(pooler), entry("tracksolid_db", **{column: "9"})(pooler_state(pooler)))
         assert [str(difference) for difference in found] == [f"tracksolid_db.{column}: 9 → 5"]
 
 
-@pytest.mark.parametrize(("matches", "what"), [(True, []), (False, ["userlist.txt"]), (None, [])])
-def test_userlist(matches, what):
-    found = differences(config("pool1"), pooler_state("pool1"), userlist_matches=matches)
-    assert [difference.what for difference in found] == what
+WORKER = {"pgbouncer_auth_users": {"worker": {"verifier_from": "db1"}}}
+
+
+def looked_up(state: PoolerState) -> PoolerState:
+    row = {**console(state).users[0], "name": "worker"}
+    return replace(state, console=replace(console(state), users=(*console(state).users, row)))
+
+
+@pytest.mark.parametrize(
+    ("pooler", "known", "action"),
+    [
+        ("pool1", False, "reload"),
+        ("pool1", True, "restart"),
+        ("pool2", False, "restart"),  # 1.18 does not show whom it has looked up
+        ("pool3", False, "reload"),
+        ("pool3", True, "restart"),
+    ],
+)
+def test_user_added_to_the_userlist_of_a_process_that_may_have_looked_him_up(pooler: str, known: bool, action: str):
+    state = looked_up(pooler_state(pooler)) if known else pooler_state(pooler)
+    found = [difference for difference in differences(config(pooler, **WORKER), state) if "userlist" in difference.what]
+    assert [(str(difference), difference.action) for difference in found] == [
+        ("userlist.txt, worker: missing → the verifier db1 has", action)
+    ]
+
+
+def test_user_added_to_the_userlist_of_an_old_process_that_asks_nobody():
+    asks_nobody = running("auth_user", "")(pooler_state("pool2"))
+    found = differences(config("pool2", **WORKER), asks_nobody)
+    assert {difference.what: difference.action for difference in found}["userlist.txt, worker"] == "reload"
+
+
+@poolers
+def test_user_taken_out_of_the_userlist_needs_a_restart(pooler: str):
+    state = replace(pooler_state(pooler), userlist=("pgbouncer_auth", "worker"))
+    found = differences(config(pooler), state)
+    assert [(str(difference), difference.action) for difference in found] == [
+        ("userlist.txt, worker: may log in → removed", "restart")
+    ]
+
+
+def test_pooler_that_asked_and_shall_not_any_more_needs_a_restart():
+    found = differences(config("pool1", **WORKER, pgbouncer_auth_query=False), pooler_state("pool1"))
+    restart = {difference.what for difference in found if difference.action == "restart"}
+    assert restart == {"auth_user", "auth_dbname", "userlist.txt, pgbouncer_auth"}
+
+
+WANTED = {"pgbouncer_auth": 'canary "1"', "worker": "SCRAM-SHA-256$canary"}
+AS_WRITTEN = userlist_txt(WANTED)
+OTHER_SECRETS = {
+    "as it should be": (AS_WRITTEN, []),
+    "missing": (None, []),  # whose names are missing the host says itself
+    "another password": (
+        AS_WRITTEN.replace("canary", "other"),
+        [
+            "userlist.txt, pgbouncer_auth: another secret → the secret of the poolers",
+            "userlist.txt, worker: another secret → the verifier db1 has",
+        ],
+    ),
+    "a broken line": (
+        f'{AS_WRITTEN}worker\n',
+        ["userlist.txt: PgBouncer stops reading in the middle of it → as declared"],
+    ),
+    "a comment": (f';"old" "canary"\n{AS_WRITTEN}', ["userlist.txt: written otherwise → as Poolward writes it"]),
+    "a user less": (userlist_txt({"worker": WANTED["worker"]}), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OTHER_SECRETS)
+def test_secrets_that_differ_are_named_and_not_shown(case: str):
+    live, told = OTHER_SECRETS[case]
+    found = list(userlist_differences(config("pool1", **WORKER), WANTED, live))
+    assert list(map(str, found)) == told
+    assert all(difference.action == "reload" for difference in found)
+    assert "canary" not in "".join(map(repr, found))
 
 
 # what the operator changes in the inventory → the action on a host that is as it was declared before
@@ -164,7 +243,7 @@ def test_change_of_the_inventory(pooler: str, change: str):
     settings, action = CHANGES[change]
     as_before = {"pool_mode": "transaction", "default_pool_size": 20, "reserve_pool_size": 5, "max_client_conn": 2000}
     wanted = config(pooler, pgbouncer_settings=as_before | settings)
-    assert action_for(differences(wanted, pooler_state(pooler), userlist_matches=True)) == action
+    assert action_for(differences(wanted, pooler_state(pooler))) == action
 
 
 @poolers
@@ -176,7 +255,7 @@ def test_word_of_an_entry_in_capitals_is_no_difference(pooler: str):
         },
         "tracksolid-archive": {"host": "db1", "pool_size": 5, "max_db_connections": 6},
     }  # fmt: skip
-    assert differences(config(pooler, pgbouncer_databases=databases), pooler_state(pooler), userlist_matches=True) == []
+    assert differences(config(pooler, pgbouncer_databases=databases), pooler_state(pooler)) == []
 
 
 @given(st.lists(st.sampled_from(["none", "reload", "restart", "start"])))

@@ -37,6 +37,26 @@ def test_every_pooler_and_entry_is_a_line_and_1_18_has_no_entry_of_its_own_for_v
     }
 
 
+def test_without_auth_query_the_users_are_known_and_bound_each_entry() -> None:
+    users = {"worker": {"verifier_from": "db1"}, "anna": {"password_command": ["vault"]}}  # anna is no role
+    wide = {"shop": {"host": "db1", "max_db_connections": 60}, "narrow": {"host": "db1", "max_db_connections": 10}}
+    by_file = {"pgbouncer_auth_query": False, "pgbouncer_auth_users": users, "pgbouncer_databases": wide}
+    found = made(**by_file)
+    lines = {line.what: (line.connections, line.source) for line in found.takes}
+    each = "1 of userlist.txt × (20 + 5) and the probe = 28"
+    assert lines == {
+        "pool1  shop": (28, each),
+        "pool1  narrow": (10, f"max_db_connections; {each} without it"),
+        "pool2  shop": (28, each),
+        "pool2  narrow": (10, f"max_db_connections; {each} without it"),
+        "pgbouncer_probe": (0, "at most 3, counted inside the entries"),
+    }
+    assert not any("looks up verifiers" in note for note in found.notes)
+    # A limit per role counts over all entries.
+    limited = made(**by_file, pgbouncer_users={"worker": {"max_user_connections": 4}})
+    assert limited.worst_case < found.worst_case
+
+
 def test_reserved_connections_and_old_walsenders_are_taken_off() -> None:
     state = dataclasses.replace(
         server_state(), reserved_connections=4, max_wal_senders=10, version_num=110022, backends=()

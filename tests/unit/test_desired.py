@@ -10,7 +10,7 @@ from poolward import declaration
 from poolward.desired import pooler_config
 from poolward.errors import Refused
 from poolward.fleet import Fleet
-from poolward.reparse import parse_ini, parse_userlist
+from poolward.reparse import parse_ini
 from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, config, hosts, lab
 
 NEWER = [TRIXIE, FORKY]
@@ -89,8 +89,33 @@ def test_second_server_is_asked_with_its_own_role():
 
 
 def test_userlist_holds_the_poolers_own_logins_and_nobody_else():
-    text = pooler_config(two_servers(), "pool1", TRIXIE).userlist({"db1": 'a"b', "db2": "c"})
-    assert parse_userlist(text) == {"pgbouncer_auth": 'a"b', "pgbouncer_auth_db2": "c"}
+    assert set(pooler_config(two_servers(), "pool1", TRIXIE).userlist) == {"pgbouncer_auth", "pgbouncer_auth_db2"}
+
+
+@pytest.mark.parametrize("version", [BOOKWORM, *NEWER], ids=str)
+def test_without_auth_query_nothing_is_asked_and_the_declared_users_log_in(version):
+    users = {"worker": {"verifier_from": "db1"}, "anna": {"password_command": ["vault"]}}
+    made = config("pool1", version, pgbouncer_auth_query=False, pgbouncer_auth_users=users)
+    ini = parse_ini(made.ini)
+    assert [key for key in ini.settings if key.startswith("auth")] == ["auth_file", "auth_type"]
+    assert set(ini.databases) == {"tracksolid_db", "tracksolid_db_session", "tracksolid-archive"}
+    assert set(made.userlist) == {"pgbouncer_probe", "worker", "anna"}
+
+
+def test_role_in_the_userlist_may_have_a_limit_on_an_old_pooler():
+    limit = {"worker": {"max_user_connections": 4}}
+    users = {"worker": {"verifier_from": "db1"}}
+    made = config("pool2", BOOKWORM, pgbouncer_users=limit, pgbouncer_auth_users=users)
+    assert parse_ini(made.ini).users == {"worker": {"max_user_connections": "4"}}
+
+
+def test_console_users_of_a_version_that_cannot_look_them_up_are_refused():
+    anna = {"pgbouncer_settings": {"admin_users": "anna"}}
+    assert config("pool1", TRIXIE, **anna).settings["admin_users"] == "anna"
+    with pytest.raises(Refused, match=r"admin_users names anna, who is not in userlist.txt: PgBouncer 1\.18\.0 looks"):
+        config("pool2", BOOKWORM, **anna)
+    known = {"pgbouncer_auth_users": {"anna": {"password_command": ["vault"]}}}
+    assert config("pool2", BOOKWORM, **anna, **known).settings["admin_users"] == "anna"
 
 
 def test_files_hold_no_secret_and_the_probe_gets_its_servers_own():

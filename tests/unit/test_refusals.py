@@ -50,6 +50,24 @@ def without_defaults() -> Data:
     return changed
 
 
+def auth_users(**users: Any) -> Data:
+    return hosts(pgbouncer_auth_users=users)
+
+
+def two_servers(**changes: Any) -> Data:
+    """An entry on each of two servers, and no quarrel about their roles."""
+    data = hosts("db2", pgbouncer_databases={"shop": {"host": "db1"}, "crm": {"host": "db2"}}, **changes)
+    data["db2"]["pgbouncer_auth_role"] = "pgbouncer_auth_db2"
+    return data
+
+
+def asking_poolers_only() -> Data:
+    """One database host whose operator said something else than the poolers'."""
+    data = hosts(pgbouncer_auth_users={"worker": {"verifier_from": "db1"}})
+    data["db1"]["pgbouncer_auth_query"] = False
+    return data
+
+
 SECOND_SERVER = {**GROUPS, "databases": ["db1", "db2"]}
 
 GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
@@ -118,6 +136,34 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "services of one name": (hosts(services=[WEB, {**WEB, "unit": "b.service", "env_file": "/b"}]), GROUPS),
     "services of one file": (hosts(services=[WEB, {**WEB, "name": "api", "direct": "LISTEN"}]), GROUPS),
     "services without a group": (service(), {**GROUPS, "apps": []}),
+    "auth users": (
+        auth_users(
+            nothing={},
+            both={"verifier_from": "db1", "password_command": ["true"]},
+            misspelt={"verifier": "db1"},
+            elsewhere={"verifier_from": "db9"},
+            text={"password_command": "vault kv get"},
+            pgbouncer_auth={"verifier_from": "db1"},
+            pgbouncer_probe={"verifier_from": "db1"},
+            **{name: {"verifier_from": "db1"} for name in ("two\nlines", "", "é" * 64)},
+        ),
+        GROUPS,
+    ),
+    "no auth query and nobody declared": (hosts(pgbouncer_auth_query=False), GROUPS),
+    "no auth query for the server alone": (asking_poolers_only(), GROUPS),
+    "no auth query and two servers": (
+        two_servers(pgbouncer_auth_query=False, pgbouncer_auth_users={"worker": {"verifier_from": "db1"}}),
+        SECOND_SERVER,
+    ),
+    "console users in no userlist": (
+        hosts(
+            pgbouncer_auth_query=False,
+            pgbouncer_auth_users={"worker": {"verifier_from": "db1"}},
+            pgbouncer_settings={"admin_users": ["worker", "anna", "pgbouncer"], "stats_users": "ben , carla"},
+        ),
+        GROUPS,
+    ),
+    "console users of an old pooler": (settings("1.18.0", admin_users="anna"), GROUPS),
     "everything at once": (
         hosts(
             pgbouncer_settings={"pool_mode": "transactoin", "max_client_con": 5},

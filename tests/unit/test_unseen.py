@@ -115,3 +115,22 @@ def test_the_bill_by_a_connection_string_is_the_bill():
         whole.has,
         [line.connections for line in whole.takes],
     )
+
+
+def test_verifiers_that_only_the_host_tells_are_named_for_each_pooler_that_needs_them():
+    users = {"worker": {"verifier_from": "db1"}, "anna": {"password_command": ["vault"]}}
+    commands = {"pgbouncer_auth_secret_command": ["vault"], "pgbouncer_probe_secret_command": ["vault"]}
+    told = [what for what in whats(by_dsn(pgbouncer_auth_users=users, **commands)) if what.startswith("pool")]
+    assert told == [
+        f"{pooler} userlist.txt, whether it holds the verifiers db1 has of worker" for pooler in ("pool1", "pool2")
+    ]
+
+
+def test_without_auth_query_the_probe_alone_has_a_secret_to_be_had():
+    users = {"worker": {"verifier_from": "db1"}}
+    alone = {"pgbouncer_auth_query": False, "pgbouncer_auth_users": users}
+    verifiers = "userlist.txt, whether it holds the verifiers db1 has of pgbouncer_probe, worker"
+    told = [what for what in whats(by_dsn(**alone)) if what.startswith("pool1")]
+    assert told == [f"pool1 {verifiers}", "pool1 a login through every entry"]
+    told = [what for what in whats(by_dsn(**alone, pgbouncer_probe_secret_command=["vault"])) if "pool1" in what]
+    assert told == [f"pool1 {verifiers}"]

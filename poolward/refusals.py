@@ -1,0 +1,39 @@
+"""Why a deploy would be refused before its first change: one list, for `plan` and for the deploy itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pyinfra.api import Inventory
+
+from poolward import advice, auth_users, secrets
+from poolward.desired import pooler_config
+from poolward.errors import Problem, Refused
+from poolward.survey import Survey
+
+
+def of(seen: Survey, inventory: Inventory, servers: Iterable[str]) -> list[Problem]:
+    """Everything that speaks against what is declared, given what was seen; runs the operator's password commands.
+
+    `servers` are those whose readiness is judged: `plan` leaves out the ones it asks by a connection string.
+    """
+    problems: list[Problem] = []
+    for name in seen.poolers:
+        problems += _misfits(seen, name)
+        problems += auth_users.problems(seen.fleet, name, seen.servers)
+    problems += secrets.user_problems(inventory, seen.fleet, seen.poolers)
+    for name in servers:
+        server, state = seen.fleet.servers[name], seen.servers[name]
+        problems += advice.problems(seen.fleet, server, state, seen.addresses, list(seen.poolers))
+    return problems
+
+
+def _misfits(seen: Survey, name: str) -> tuple[Problem, ...]:
+    """Render a pooler's files for the version it has or will get."""
+    version = seen.version(name)
+    try:
+        if version is not None:
+            _ = pooler_config(seen.fleet, name, version).ini
+    except Refused as refused:
+        return refused.problems
+    return ()

@@ -1,1 +1,0 @@
-cmp -s "$userlist" -

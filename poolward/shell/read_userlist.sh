@@ -1,0 +1,3 @@
+section userlist
+[ ! -f "$userlist" ] || indented <"$userlist"
+section end
