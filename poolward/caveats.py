@@ -21,6 +21,7 @@ def of(
 ) -> list[str]:
     """Sentences to print under the bill of a server; `roles` are those that may log in through a pooler today."""
     return [
+        *_today(fleet, state),
         *_superusers(fleet, name, state),
         *_staying(fleet, name, state, addresses),
         *_limits_of_roles(fleet, name, state, roles),
@@ -38,6 +39,18 @@ def sessions(fleet: Fleet, name: str, state: ServerState, *, on_host: bool) -> d
         key = str(row["role"]) if on_host else f"{row['role']} from {row['address']}"
         counted[key] = counted.get(key, 0) + int(row["count"])
     return counted
+
+
+def _today(fleet: Fleet, state: ServerState) -> Iterable[str]:
+    """What the services may open while all of them are direct: the incident, where it is more than the server has."""
+    counted = [declared for declared in fleet.services if declared.connections is not None]
+    has = state.max_connections - state.superuser_reserved_connections - state.reserved_connections
+    may = sum(declared.connections or 0 for declared in counted)
+    if len(fleet.servers) == 1 and may > has:
+        yield (
+            f"All direct, the {len(counted)} services that say so may open {may} connections, {may - has} more than "
+            f"the {has} for applications."
+        )
 
 
 def _superusers(fleet: Fleet, name: str, state: ServerState) -> Iterable[str]:

@@ -145,3 +145,9 @@ def test_limits_per_user_lower_the_bill_where_the_users_are_known() -> None:
         "pool1  limits of roles": -20,
         "pool1  lookup of verifiers": 2,
     }
+
+
+def test_what_the_services_may_open_directly_is_said_where_it_is_the_incident() -> None:
+    # 20 + 20 + 18 + 15 + 6 + 16 + 12 + 6 + 4, against 100 - 3
+    assert any("the 9 services that say so may open 117 connections, 20 more than the 97" in n for n in made().notes)
+    assert not any("may open 117" in note for note in made(services=[]).notes)
