@@ -29,7 +29,7 @@ _JDBC = re.compile(r"jdbc:postgresql://(?P<hosts>[^/?]*)(?:/(?P<dbname>[^?/]*))?
 _HOST_AND_PORT = re.compile(r"(?:\[(?P<six>[^\]]+)\]|(?!\[)(?P<name>[^:]*))(?::(?P<port>.*))?", re.DOTALL)
 _BLANKS = " \t\n\v\f\r"
 _KEYWORD = re.compile(
-    rf"[{_BLANKS}]*(?P<name>[^={_BLANKS}]+)[{_BLANKS}]*=[{_BLANKS}]*"
+    rf"[{_BLANKS}]*(?P<name>[^={_BLANKS}]+)[{_BLANKS}]*=[{_BLANKS}]*+"
     rf"(?P<value>'(?:[^'\\]|\\.)*'|(?!')(?:[^{_BLANKS}\\]|\\.|\\\Z)*)",
     re.DOTALL,
 )

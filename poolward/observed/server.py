@@ -93,7 +93,7 @@ class ServerState:
     """One PostgreSQL server, as far as whoever asked may see it: what is None was not seen."""
 
     read_as: str
-    """The role that asked: the superuser postgres on the host itself, or the role of a connection string."""
+    """The role that asked, quoted as SQL wants it: postgres on the host itself, or that of a connection string."""
     version: str
     version_num: int
     in_recovery: bool

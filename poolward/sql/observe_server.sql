@@ -1,7 +1,7 @@
 -- What a deploy has to know of one server, as far as pg_monitor may read it; one JSON line.
 -- Variables: own_roles (JSON array of names).
 SELECT json_build_object(
-    'read_as', current_user,
+    'read_as', quote_ident(current_user),
     'version', current_setting('server_version'),
     'version_num', current_setting('server_version_num')::int,
     'in_recovery', pg_is_in_recovery(),

@@ -201,7 +201,7 @@ def test_with_the_secrets_from_commands_the_poolers_are_looked_at_whole(lab: Lab
         "from lab.inventory import lab_hosts\n"
         f"databases = [('db1', { ({'ssh_hostname': '192.0.2.1', 'postgresql_dsn': dsn} | commands)!r})]\n"
         f"databases[0][1]['postgresql_address'] = {lab.address(host_named('db1'))!r}\n"
-        "poolers = lab_hosts('poolers')\n"
+        "poolers, apps = lab_hosts('poolers'), lab_hosts('apps')\n"
     )
     code, said = document("verify", str(inventory))
     assert (code, {one for one in unseen(said) if one.startswith("pool")}) == (3, set())

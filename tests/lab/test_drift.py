@@ -196,7 +196,7 @@ DRIFTS = {
 def inventory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The lab with a few things more on pool1, deployed; afterwards it is as its own inventory says."""
     path = tmp_path_factory.mktemp("inventories") / "lab.py"  # the name of its group data
-    groups = "".join(f"{group} = lab_hosts({group!r})\n" for group in ("databases", "poolers"))
+    groups = "".join(f"{group} = lab_hosts({group!r})\n" for group in ("databases", "poolers", "apps"))
     path.write_text(f"from lab.inventory import lab_hosts\n{groups}poolers[0][1].update({DECLARED!r})\n")
     done = run("poolward", "run", "pgbouncer", str(path))
     assert done.returncode == 0, done.stderr

@@ -124,6 +124,7 @@ OTHER_DRIVERS = (
 @settings(max_examples=2000, deadline=None)
 @given(st.one_of(st.lists(pieces, max_size=14), st.lists(pieces, max_size=10).map(lambda p: ["postgresql://", *p])))
 @example(["host=", " ", "port=", "5432"])
+@example(["host=", " ", "'", "host="])
 @example(["postgresql://", "x", ":", "0", "@", "[", "::1", "]", ":", "5432", "/", "x", "?", "host=", "db1"])
 def test_whatever_it_reads_means_the_same_to_libpq(parts: list[str]) -> None:
     """It may refuse what libpq takes, as a host named twice, but not read it otherwise."""
