@@ -105,4 +105,5 @@ pgbouncer_probe_secret_command = None
 #   health                  a URL that answers 200, or a command (a list) that succeeds; health_timeout in seconds (5)
 #   soak                    seconds for which everything has to stay well before the next service moves (60)
 #   max_wait                seconds a client may wait for a server connection (5)
+#   accept_hazards          why it moves although the scan (poolward assess) says that it needs more than its pool gives
 services = []

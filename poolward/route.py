@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from pyinfra.api import State
 
 from poolward import (
+    assess,
     budget,
     budget_moves,
     compatibility,
     env_file,
+    hazards,
     inventory,
     moves,
     moving,
@@ -34,6 +37,10 @@ from poolward.observed import ServiceState
 from poolward.service import Address, Service
 from poolward.survey import Survey
 from poolward.target import Resolved
+
+# A short scan: `poolward assess` samples for longer.
+_SAMPLES, _SAMPLE_SECONDS = 4, 0.25
+_ACCEPT = "poolward assess tells more; to move it all the same, say why in its `accept_hazards`"
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
         seen = survey.take(state, fleet, fleet.poolers)
         for one in now:
             problems += _refusals(one, every.states[one.service.name], seen)
+        problems += _hazards(state, fleet, every, now)
         bills = _bills(seen, every, now)
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
     if problems:
@@ -90,6 +98,11 @@ class _Every:
 
 def _moves(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callable[[str], None]) -> _Every:
     movable = [declared for declared in fleet.services if declared.moves]
+    if ours := [declared.name for declared in movable if not (declared.unit and declared.env_file)]:
+        raise PoolwardError(
+            f"{', '.join(ours)}: only services with a `unit` and an `env_file` are moved by this version.",
+            "Give both, or `direct` with the reason.",
+        )
     look = watch.look(state, fleet, witness.asked(movable))
     states = {declared.name: look.applications[declared.host].services[declared.name] for declared in movable}
     meanings = names.resolved(state, movable, states)
@@ -192,6 +205,29 @@ def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
                 [setting.partition("=")[0] for setting in pinned],
             )
     return found
+
+
+def _hazards(state: State, fleet: Fleet, every: _Every, now: Sequence[Move]) -> list[Problem]:
+    """What these services were seen to do that their pool does not give; a move that was begun is no more judged."""
+    fresh = {
+        one.service.name: one
+        for one in now
+        if every.states[one.service.name].unproved is None and not one.service.accept_hazards
+    }
+    if not fresh:
+        return []
+    found = assess.take(state, fleet, _SAMPLES, _SAMPLE_SECONDS)
+    return [
+        Problem(fresh[seen.name].service.where, reason, _ACCEPT)
+        for seen in found.services
+        if seen.name in fresh and seen.verdict != "unknown"
+        for reason in hazards.unsafe(seen, _pool(fresh[seen.name]))
+    ]
+
+
+def _pool(one: Move) -> Literal["transaction", "session"]:
+    modes = {end.pool_mode for end in one.targets.values()}
+    return "session" if modes == {"session"} else "transaction"
 
 
 def _bills(seen: Survey, every: _Every, now: Sequence[Move]) -> tuple[AfterMove, ...]:

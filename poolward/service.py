@@ -89,6 +89,8 @@ class Service:
     """Seconds for which everything has to stay well after the move."""
     max_wait: float = MAX_WAIT_SECONDS
     """Seconds a client may wait for a server connection."""
+    accept_hazards: str = ""
+    """Why it moves although the scan says that it needs more than its pool gives."""
 
     @property
     def where(self) -> str:

@@ -195,3 +195,22 @@ def test_what_cannot_begin_is_refused_with_a_sentence(data: dict[str, object], s
     run = pyinfra(data=data, deploy=support.CUTOVER)
     assert run.returncode == 1
     assert sentence in run.text
+
+
+def test_a_service_that_was_seen_to_need_its_session_is_refused_before_anything_is_touched(lab: Lab) -> None:
+    before = settings_file(lab, "analytics_mcp")
+    declared = {
+        "name": "analytics_mcp",
+        "host": "app2",
+        "unit": "analytics-mcp.service",
+        "pooler": "pool2",
+        "prepared_statements": "off",
+        "env_file": "/etc/analytics_mcp/env",
+        "url_variables": ["DATABASE_URL"],
+    }
+    run = pyinfra(data={"services": [declared], "soak": 1}, deploy=support.CUTOVER)
+    assert run.returncode == 1
+    assert "The cutover cannot begin; nothing was changed." in run.text
+    assert "default_transaction_read_only" in run.text
+    assert "accept_hazards" in run.text
+    assert settings_file(lab, "analytics_mcp") == before
