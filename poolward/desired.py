@@ -199,4 +199,5 @@ def _auth_line(server: Server) -> dict[str, Value]:
         "reserve_pool_size": 0,
         "max_db_connections": AUTH_POOL_SIZE,
         "auth_user": server.auth_role,
+        "auth_dbname": server.auth_role,
     }
