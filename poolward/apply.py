@@ -96,6 +96,7 @@ def running_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
     yield from setting_differences(config, console)
     yield from database_differences(config, console)
     yield from user_differences(config, console)
+    yield from peer_differences(config, console)
 
 
 def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
@@ -236,6 +237,16 @@ def user_differences(config: PoolerConfig, console: Console) -> Iterable[Differe
                 yield Difference(f"{name}.{key}", shown, "(none)", "restart")
             elif shown != settings.text(settings.known("users", key), declared[key]):
                 yield Difference(f"{name}.{key}", shown or "(none)", str(declared[key]), "reload")
+
+
+def peer_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """Peers that are missing, too many or elsewhere; a RELOAD that fails midway drops all of them (pgbouncer#1482)."""
+    running = {row["peer_id"]: f"{row['host']} port {row['port']}" for row in console.peers}
+    wanted = {peer_id: f"{keys['host']} port {keys['port']}" for peer_id, keys in config.peers.items()}
+    for peer_id in sorted({*running, *wanted}):
+        now, then = running.get(peer_id, "none"), wanted.get(peer_id, "none")
+        if now != then:
+            yield Difference(f"peer {peer_id}", now, then, "reload")
 
 
 def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) -> dict[str, str]:
