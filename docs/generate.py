@@ -18,7 +18,8 @@ defaults are PgBouncer's own. A default that changed is shown for 1.18 (Debian 1
 that a version does not know is fatal to that PgBouncer, so Poolward refuses it beforehand, with both versions named.
 
 `[pgbouncer]` is `pgbouncer_settings` in group data, `[databases]` is `pgbouncer_databases`, `[users]` is
-`pgbouncer_users`. "reload" keeps clients connected; "restart" cuts them once.
+`pgbouncer_users`; `peer_id` and `[peers]` are made of `pgbouncer_peers`. "reload" keeps clients connected;
+"restart" cuts them once.
 """
 
 

@@ -50,6 +50,10 @@ pgbouncer_users = {}
 # let the probe in from the pooler itself. Empty: everybody by password (auth_type = scram-sha-256).
 pgbouncer_hba = []
 
+# Poolers behind one load balancer, each with its peer_id, like {"pool1": 1, "pool2": 2}. A request to cancel a query
+# comes over a connection of its own and may reach another pooler; peers pass it on. From PgBouncer 1.21 on.
+pgbouncer_peers = {}
+
 # Users that stand in userlist.txt of every pooler, where PgBouncer looks before it asks the server; who logs in to its
 # console over TCP (admin_users, stats_users) should. Each has one source of its SCRAM verifier:
 #   "shop": {"verifier_from": "db1"}             what db1 has, byte for byte: PgBouncer can log in to db1 as shop

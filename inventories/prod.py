@@ -9,9 +9,10 @@ group of hosts, so keep helpers in a module of their own. A host's name is how g
 """
 
 # One entry per PostgreSQL server, always the primary. The poolers connect to `postgresql_address` where that differs
-# from the address you reach the host by, and to `postgresql_port` where that is not 5432. Where there is no host to log
-# in to, `postgresql_dsn` ("host=db1.internal user=monitor dbname=postgres", no password in it) is enough for plan,
-# verify and size; a deploy needs the host.
+# from the address you reach the host by, and to `postgresql_port` where that is not 5432. Every further server has an
+# auth role of its own, "pgbouncer_auth_role": "pgbouncer_auth_db2", because one userlist.txt holds the secrets of all.
+# Where there is no host to log in to, `postgresql_dsn` ("host=db1.internal user=monitor dbname=postgres", without a
+# password) is enough for plan, verify and size; a deploy needs the host.
 databases = [
     ("db1", {"ssh_hostname": "db1.internal", "postgresql_address": "10.0.0.11"}),
 ]

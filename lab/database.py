@@ -1,11 +1,11 @@
-"""What db1 holds: its roles, databases and tables, and who may reach it."""
+"""What the database hosts hold: roles, databases and tables, and who may reach them."""
 
 from __future__ import annotations
 
 from lab.docker import file_script, shell
-from lab.topology import ARCHIVE, HOSTS, MAIN, Lab
+from lab.topology import ARCHIVE, BILLING, HOSTS, MAIN, Lab
 
-# How each role is created beside its password. The last five are the ones a pooler must turn away.
+# How each role of db1 is created beside its password. The last five are the ones a pooler must turn away.
 ATTRIBUTES = {
     "postgres": "SUPERUSER",
     "ingest": "LOGIN",
@@ -41,12 +41,12 @@ INSERT INTO positions
 """
 
 
-def seed(lab: Lab, passwords: dict[str, str]) -> None:
-    """Fill a fresh db1."""
-    shell(lab.container("db1"), seed_script(lab, passwords))
+def seed(lab: Lab, host: str, passwords: dict[str, str]) -> None:
+    """Fill a fresh database host."""
+    shell(lab.container(host), seed_script(lab, host, passwords))
 
 
-def seed_script(lab: Lab, passwords: dict[str, str]) -> str:
+def seed_script(lab: Lab, host: str, passwords: dict[str, str]) -> str:
     """The same as a script. The server's log and pg_stat_statements, which tests search, see none of its passwords."""
     quiet = "-c log_statement=none -c log_min_error_statement=panic -c pg_stat_statements.track=none"
     return "\n".join(
@@ -55,7 +55,7 @@ def seed_script(lab: Lab, passwords: dict[str, str]) -> str:
             "systemctl restart postgresql@17-main.service",
             f"cd / && PGOPTIONS='{quiet}' runuser -u postgres -- \\",
             "    psql -X --quiet --set=ON_ERROR_STOP=1 --output=/dev/null <<'END OF SQL'",
-            script(passwords),
+            script(passwords) if host == "db1" else second_script(passwords),
             "END OF SQL",
             "",
         ]
@@ -89,6 +89,18 @@ def script(passwords: dict[str, str]) -> str:
             f"\\connect {identifier(ARCHIVE)}",
             ACCOUNTS,
             *_grants(),
+        ]
+    )
+
+
+def second_script(passwords: dict[str, str]) -> str:
+    """db2: databases and roles of its own, some under a name that db1 has too."""
+    return "\n".join(
+        [
+            "CREATE EXTENSION pg_stat_statements;",
+            *(_role(name, "LOGIN", password) for name, password in passwords.items()),
+            f"CREATE DATABASE {identifier(BILLING)};",
+            f"CREATE DATABASE {identifier(ARCHIVE)};",
         ]
     )
 

@@ -148,15 +148,15 @@ def _make(lab: Lab, host: Host, image: str, secrets: Secrets) -> ReadyHost:
         identity = docker("run", "--detach", *named, *run_options(lab, host), image).strip()
         _wait_for_boot(container)
         shell(container, account_script(host, secrets))
-        if host.name == "db1":
-            database.seed(lab, secrets.roles)
+        if host.group == "databases":
+            database.seed(lab, host.name, secrets.roles[host.name])
         host_key = shell(container, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip()
     return ReadyHost(identity, image, address, host_key)
 
 
 def _start_services(lab: Lab, host: Host, secrets: Secrets) -> None:
     with step(f"services on {host.name}"):
-        apps.install(lab, host.name, secrets.roles)
+        apps.install(lab, host.name, secrets.roles["db1"])
 
 
 def _restart(lab: Lab, name: str) -> None:

@@ -26,8 +26,11 @@ def lab_hosts(group: Group, known: Sequence[Host] = HOSTS) -> list[tuple[str, di
             data: dict[str, Any] = {"ssh_hostname": lab.address(host), **connection}
             if host.sudo_password and state.sudo_password.exists():
                 data["_sudo_password"] = state.sudo_password.read_text()
-            if host.optional:
+            if host.name == "pool3":
                 # Three poolers may open more than db1 has; the third is there for its version, not for the load.
                 data["pgbouncer_allow_overcommit"] = True
+            if host.name == "db2":
+                # One userlist.txt holds the secrets of both servers, so each has a name of its own.
+                data["pgbouncer_auth_role"] = "pgbouncer_auth_db2"
             hosts.append((host.name, data))
     return hosts

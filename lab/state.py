@@ -13,21 +13,25 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from lab.topology import Lab
 
-# Role → what its password ends with. The awkward ones are there to find every place that does not quote.
+# Server → role → what its password ends with. The awkward ones are there to find every place that does not quote.
+# `worker` and `dashboard` are on both servers, with another password on each; `postgres` has one on db1 alone.
 ROLE_PASSWORDS = {
-    "postgres": " p%w$d\\'\"@:/?#&é",
-    "ingest": "",
-    "dashboard": "%24 percent",
-    "worker": "$HOME`id`",
-    "grafana_ro": "",
-    "analytics_ro": " ünï\\code'",
-    "scheduler": "+/=;",
-    "etl-batch": "\"quoted\"",
-    "o'brien-reports": "it's {a} b\\rand",
-    "expired_role": "",
-    "nologin_role": "",
-    "replication_role": "",
-    "other_superuser": "",
+    "db1": {
+        "postgres": " p%w$d\\'\"@:/?#&é",
+        "ingest": "",
+        "dashboard": "%24 percent",
+        "worker": "$HOME`id`",
+        "grafana_ro": "",
+        "analytics_ro": " ünï\\code'",
+        "scheduler": "+/=;",
+        "etl-batch": "\"quoted\"",
+        "o'brien-reports": "it's {a} b\\rand",
+        "expired_role": "",
+        "nologin_role": "",
+        "replication_role": "",
+        "other_superuser": "",
+    },
+    "db2": {"worker": "", "dashboard": " 2", "invoicing": "%s;"},
 }  # fmt: skip
 
 
@@ -45,7 +49,8 @@ class ReadyHost:
 class Secrets:
     public_key: str
     sudo_password: str
-    roles: dict[str, str]
+    roles: dict[str, dict[str, str]]
+    """By server, by role."""
 
 
 class State:
@@ -55,7 +60,6 @@ class State:
         self.ssh_key = self.directory / "ssh_key"
         self.known_hosts = self.directory / "known_hosts"
         self.sudo_password = self.directory / "sudo_password"
-        self.roles = self.directory / "roles.json"
         self._hosts = self.directory / "hosts.json"
 
     def secrets(self) -> Secrets:
@@ -71,14 +75,19 @@ class State:
             write_secret(public_key, public.decode())
         if not self.sudo_password.exists():
             write_secret(self.sudo_password, secrets.token_urlsafe(16))
-        if not self.roles.exists():
-            roles = {role: secrets.token_urlsafe(9) + ending for role, ending in ROLE_PASSWORDS.items()}
-            write_secret(self.roles, json.dumps(roles, indent=2, ensure_ascii=False))
-        return Secrets(public_key.read_text(), self.sudo_password.read_text(), self.role_passwords())
+        for server, endings in ROLE_PASSWORDS.items():
+            if not self._roles(server).exists():
+                roles = {role: secrets.token_urlsafe(9) + ending for role, ending in endings.items()}
+                write_secret(self._roles(server), json.dumps(roles, indent=2, ensure_ascii=False))
+        passwords = {server: self.role_passwords(server) for server in ROLE_PASSWORDS}
+        return Secrets(public_key.read_text(), self.sudo_password.read_text(), passwords)
 
-    def role_passwords(self) -> dict[str, str]:
-        passwords: dict[str, str] = json.loads(self.roles.read_text())
+    def role_passwords(self, server: str = "db1") -> dict[str, str]:
+        passwords: dict[str, str] = json.loads(self._roles(server).read_text())
         return passwords
+
+    def _roles(self, server: str) -> Path:
+        return self.directory / ("roles.json" if server == "db1" else f"roles-{server}.json")
 
     def hosts(self) -> dict[str, ReadyHost]:
         if not self._hosts.exists():

@@ -52,6 +52,7 @@ class Service:
 
 HOSTS = (
     Host("db1", "databases", "trixie", 11),
+    Host("db2", "databases", "trixie", 12, optional=True),
     Host("pool1", "poolers", "trixie", 21),
     Host("pool2", "poolers", "bookworm", 22, sudo_password=True),
     Host("pool3", "poolers", "forky", 23, optional=True),
@@ -62,6 +63,8 @@ HOSTS = (
 # The nine services of the incident: 47 connections on a quiet day, 117 asked for at the peak, of 100.
 MAIN = "tracksolid_db"
 ARCHIVE = "tracksolid-archive"
+# On db2, beside another database of the name ARCHIVE.
+BILLING = "billing"
 SERVICES = (
     Service("webhook_receiver", "app1", 8001, "postgres", MAIN, "url", 8, 20, "write"),
     Service("ingest_worker", "app1", 8002, "postgres", MAIN, "variables", 8, 20, "write", prepared=True),

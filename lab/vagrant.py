@@ -118,8 +118,8 @@ def _account(host: Host, secrets: Secrets) -> str:
 def _service_script(host: Host, secrets: Secrets) -> str:
     """What a host does, once: Vagrant runs this at the first `vagrant up`."""
     if host.group == "databases":
-        return database.seed_script(LAB, secrets.roles)
-    return apps.install_script(host.name, secrets.roles) if host.group == "apps" else ""
+        return database.seed_script(LAB, host.name, secrets.roles[host.name])
+    return apps.install_script(host.name, secrets.roles["db1"]) if host.group == "apps" else ""
 
 
 def _machine_script(host: Host) -> str:

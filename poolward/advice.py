@@ -52,37 +52,37 @@ def problems(
     return found
 
 
-def notes(fleet: Fleet, states: Mapping[str, ServerState], addresses: Mapping[str, str]) -> Iterable[str]:
-    """What is no reason to stop, but must not be a surprise."""
-    for name, state in states.items():
-        server = fleet.servers[name]
-        pooled = [role for role in server.allow_superusers if role in state.roles and state.roles[role].superuser]
-        if pooled:
-            yield (
-                f"{name}: {', '.join(pooled)} may pass through the pooler as superuser (pgbouncer_allow_superusers): "
-                f"whoever has that password has everything on {name}, and these sessions take the "
-                f"{state.superuser_reserved_connections} connections kept for you. "
-                "A role of its own per service is better."
-            )
-        for role in server.allow_superusers:
-            if role not in state.roles:
-                yield f"{name}: pgbouncer_allow_superusers names {role!r}, which is no role that may log in there."
-        md5 = sorted(role for role, found in state.roles.items() if found.login and found.password == "md5")
-        if md5:
-            yield (
-                f"{name}: {', '.join(md5)} still have md5 hashes and cannot log in through a SCRAM pooler. "
-                "Set password_encryption = 'scram-sha-256' and give each its password again (\\password in psql)."
-            )
-        if left := auth.left_behind(server, state):
-            yield left
-        poolers = set(addresses.values())
-        by_address = [rule for rule in hba.rules_by_address(state.hba or ()) if rule.address not in poolers]
-        if by_address:
-            told = "; ".join(hba.shown(rule) for rule in by_address)
-            yield (
-                f"{name}: these pg_hba.conf rules tell clients apart by address; behind the pooler they all come from "
-                f"the pooler's: {told}"
-            )
+def notes(server: Server, state: ServerState, addresses: Mapping[str, str]) -> Iterable[str]:
+    """What is no reason to stop, but must not be a surprise; `addresses` of the poolers, by pooler."""
+    name = server.name
+    known = {role: state.roles[role] for role in server.allow_superusers if role in state.roles}
+    pooled = [role for role, found in known.items() if found.superuser and found.password != "none"]
+    if pooled:
+        yield (
+            f"{name}: {', '.join(pooled)} may pass through the pooler as superuser (pgbouncer_allow_superusers): "
+            f"whoever has that password has everything on {name}, and these sessions take the "
+            f"{state.superuser_reserved_connections} connections kept for you. "
+            "A role of its own per service is better."
+        )
+    for role in server.allow_superusers:
+        if role not in known:
+            yield f"{name}: pgbouncer_allow_superusers names {role!r}, which is no role that may log in there."
+    md5 = sorted(role for role, found in state.roles.items() if found.login and found.password == "md5")
+    if md5:
+        yield (
+            f"{name}: {', '.join(md5)} still have md5 hashes and cannot log in through a SCRAM pooler. "
+            "Set password_encryption = 'scram-sha-256' and give each its password again (\\password in psql)."
+        )
+    if left := auth.left_behind(server, state):
+        yield left
+    poolers = set(addresses.values())
+    by_address = [rule for rule in hba.rules_by_address(state.hba or ()) if rule.address not in poolers]
+    if by_address:
+        told = "; ".join(hba.shown(rule) for rule in by_address)
+        yield (
+            f"{name}: these pg_hba.conf rules tell clients apart by address; behind the pooler they all come from "
+            f"the pooler's: {told}"
+        )
 
 
 def _missing_rules(

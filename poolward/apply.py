@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,9 @@ _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
 _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
 # SHOW USERS repeats these of the row above where a role has none of its own (pgbouncer#1489; admin.c of 1.23 to 1.25).
 _REPEATED, _REPEATED_UNTIL = frozenset({"pool_size", "reserve_pool_size"}), Version(1, 26)
+# A connected client has shown who it is to the server it logged in to; what PgBouncer kept of that opens no other, even
+# where the password is the same. A standby has the very verifiers of its primary.
+_MOVED = "a reload; clients of {name} have to log in again, unless the new server is a copy of the old one"
 _SERVES_ANY_DATABASE = re.compile(r"^\s*\*\s*=", re.MULTILINE)
 _MISSING = ("missing", "as declared")
 _INI_FILE = "/etc/pgbouncer/pgbouncer.ini"
@@ -59,6 +62,13 @@ EFFECT: dict[Action, str] = {
 """What each action means for the clients of a pooler."""
 
 
+def effect_of(differences: Sequence[Difference]) -> str:
+    """What mending all of them means for the clients of this pooler."""
+    action = action_for(differences)
+    cuts = list(dict.fromkeys(difference.cuts for difference in differences if difference.cuts))
+    return "; ".join(cuts) if cuts and action == "reload" else EFFECT[action]
+
+
 def action_for(differences: Iterable[Difference]) -> Action:
     """The one action that makes all of them take effect."""
     return max((difference.action for difference in differences), key=_SEVERITY.__getitem__, default="none")
@@ -86,6 +96,7 @@ def running_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
     yield from setting_differences(config, console)
     yield from database_differences(config, console)
     yield from user_differences(config, console)
+    yield from peer_differences(config, console)
 
 
 def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
@@ -186,7 +197,7 @@ def database_differences(config: PoolerConfig, console: Console) -> Iterable[Dif
     running = {row["name"]: row for row in console.databases}
     for name in running.keys() - config.databases.keys() - {"pgbouncer"}:
         yield Difference(
-            f"database entry {name}", "served", "removed", "reload", "a reload that cuts this entry's clients"
+            f"database entry {name}", "served", "removed", "reload", f"a reload that cuts the clients of {name}"
         )
     for name, line in config.databases.items():
         if name not in running:
@@ -197,7 +208,8 @@ def database_differences(config: PoolerConfig, console: Console) -> Iterable[Dif
             if shown is not None and shown != wanted:
                 # "losing forced user not supported" (pgbouncer#355): the old one stays until a restart.
                 action: Action = "restart" if column == "force_user" and not wanted else "reload"
-                yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", action)
+                cuts = _MOVED.format(name=name) if column in ("host", "port") else ""
+                yield Difference(f"{name}.{column}", shown or "(empty)", wanted or "(empty)", action, cuts)
 
 
 def user_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
@@ -225,6 +237,16 @@ def user_differences(config: PoolerConfig, console: Console) -> Iterable[Differe
                 yield Difference(f"{name}.{key}", shown, "(none)", "restart")
             elif shown != settings.text(settings.known("users", key), declared[key]):
                 yield Difference(f"{name}.{key}", shown or "(none)", str(declared[key]), "reload")
+
+
+def peer_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
+    """Peers that are missing, too many or elsewhere; a RELOAD that fails midway drops all of them (pgbouncer#1482)."""
+    running = {row["peer_id"]: f"{row['host']} port {row['port']}" for row in console.peers}
+    wanted = {peer_id: f"{keys['host']} port {keys['port']}" for peer_id, keys in config.peers.items()}
+    for peer_id in sorted({*running, *wanted}):
+        now, then = running.get(peer_id, "none"), wanted.get(peer_id, "none")
+        if now != then:
+            yield Difference(f"peer {peer_id}", now, then, "reload")
 
 
 def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) -> dict[str, str]:

@@ -12,6 +12,9 @@ from poolward.settings import Version
 
 QUERY = "SELECT rolname, rolpassword FROM pgbouncer.user_lookup($1::pg_catalog.text)"
 _RESULT = "TABLE(rolname text, rolpassword text)"
+# What is answered for whoever may not log in: a name PostgreSQL lets no role have (pg_ is its own), and a verifier that
+# no password opens, because nothing is known whose hash is all zeros.
+NOBODY, NOBODYS_SECRET = "pg_nobody", f"SCRAM-SHA-256$4096:{'A' * 22}==${'A' * 43}=:{'A' * 43}="
 _CONFIG = ("search_path=pg_catalog, pg_temp",)
 # The probe ends its own server connection, which PostgreSQL would log as FATAL at every proof and health check.
 PROBE_SETTINGS = ("log_min_messages=panic",)
@@ -22,7 +25,11 @@ _LONGEST_SECRET = 1000
 def lookup_source(server: Server) -> str:
     """The body of pgbouncer.user_lookup(text) for this server."""
     return templates.rendered(
-        "user_lookup.sql.j2", auth_role=server.auth_role, allow_superusers=list(server.allow_superusers)
+        "user_lookup.sql.j2",
+        auth_role=server.auth_role,
+        allow_superusers=list(server.allow_superusers),
+        nobody=NOBODY,
+        nobodys_secret=NOBODYS_SECRET,
     )
 
 

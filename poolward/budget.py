@@ -36,8 +36,7 @@ class Seen(Protocol):
     def fleet(self) -> Fleet: ...
     @property
     def servers(self) -> Mapping[str, ServerState]: ...
-    @property
-    def addresses(self) -> Mapping[str, str]: ...
+    def addresses(self, server: str) -> Mapping[str, str]: ...
     def versions(self) -> Mapping[str, Version | None]: ...
 
 
@@ -157,7 +156,8 @@ def bill(
 def bills(seen: Seen) -> dict[str, Bill]:
     """The bill of every server that was seen."""
     return {
-        name: bill(seen.fleet, name, state, seen.versions(), seen.addresses) for name, state in seen.servers.items()
+        name: bill(seen.fleet, name, state, seen.versions(), seen.addresses(name))
+        for name, state in seen.servers.items()
     }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import auth_users, client_hba, combinations, conninfo, declared_services, render, settings
+from poolward import auth_users, client_hba, combinations, conninfo, declared_services, peers, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Version
@@ -31,6 +31,7 @@ class Knobs(BaseModel):
     settings: dict[str, Any] = Field(default_factory=dict)
     databases: dict[str, dict[str, Any]] = Field(default_factory=dict)
     users: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    peers: dict[str, Any] = Field(default_factory=dict)
     allow_superusers: list[str] = Field(default_factory=list)
     hba: list[str] = Field(default_factory=list)
     manage_hba: bool = False
@@ -59,6 +60,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
         problems += auth_users.one_way_problems(pooler, knobs[name].auth_query, own)
         problems += auth_users.console_problems(pooler, pooler.declared_version, own)
     services = declared_services.read(hosts, list(groups.get("apps", ())), pooler_hosts, problems)
+    problems += peers.problems(poolers)
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
     return Fleet(
@@ -207,6 +209,7 @@ def _pooler(
         settings=dict(knobs.settings),
         entries=tuple(entry for entry in entries if entry is not None),
         hba=tuple(knobs.hba),
+        peers=dict(knobs.peers),
         users={user: dict(keys) for user, keys in knobs.users.items()},
         auth_users=users,
     )
@@ -217,6 +220,8 @@ def _own_settings_problems(pooler: str, knobs: Knobs) -> Iterable[Problem]:
     for key in _POOLWARDS_OWN:
         if key in knobs.settings:
             yield Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
+    if "peer_id" in knobs.settings:
+        yield Problem(where, "peer_id alone finds no peer", 'pgbouncer_peers = {"pool1": 1, "pool2": 2} says both')
     if str(knobs.settings.get("unix_socket_dir", "")).startswith("@"):
         yield Problem(where, "unix_socket_dir is an abstract socket, which Poolward cannot ask", "name a directory")
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from poolward import auth, auth_users, client_hba, render, settings, templates
+from poolward import auth, auth_users, client_hba, peers, render, settings, templates
 from poolward.errors import Problem, Refused
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.settings import Value, Version
@@ -26,11 +26,12 @@ class PoolerConfig:
     """Every key written into `[pgbouncer]`."""
     databases: Mapping[str, Mapping[str, Value]]
     users: Mapping[str, Mapping[str, Value]]
+    peers: Mapping[str, Mapping[str, Value]]
 
     @cached_property
     def ini(self) -> str:
         """The text of pgbouncer.ini."""
-        wanted = render.Configuration(databases=self.databases, settings=self.settings, users=self.users)
+        wanted = render.Configuration(self.databases, self.settings, self.users, self.peers)
         return render.pgbouncer_ini(wanted, self.version)
 
     @property
@@ -65,7 +66,8 @@ class PoolerConfig:
         servers = sum(
             self.pooler.entry_limit(entry) + 2 * self.pooler.entry_size(entry) for entry in self.pooler.entries
         )
-        return clients + servers + len(self.servers) * 2 * AUTH_POOL_SIZE + 20
+        passed_on = len(self.peers) * int(str(self.settings.get("default_pool_size", 20)))
+        return clients + servers + len(self.servers) * 2 * AUTH_POOL_SIZE + passed_on + 20
 
     @property
     def open_files(self) -> int:
@@ -137,11 +139,13 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
         written |= {"auth_type": "hba", "auth_hba_file": HBA}
     if own_entry:
         written["auth_dbname"] = servers[0].auth_role
+    if name in pooler.peers:
+        written["peer_id"] = pooler.peers[name]
     databases = {entry.name: _database_line(pooler, entry, servers, version) for entry in pooler.entries}
     if own_entry:
         databases |= {server.auth_role: _auth_line(server) for server in servers}
     users = {user: dict(keys) for user, keys in pooler.users.items()}
-    return PoolerConfig(pooler, version, servers, written, databases, users)
+    return PoolerConfig(pooler, version, servers, written, databases, users, peers.section(pooler, fleet.poolers))
 
 
 def _version_problems(pooler: Pooler, version: Version, servers: tuple[Server, ...]) -> list[Problem]:
@@ -162,6 +166,7 @@ def _version_problems(pooler: Pooler, version: Version, servers: tuple[Server, .
             problems += settings.check("databases", key, value, version, where)
     if pooler.hba:
         problems += client_hba.problems(pooler.hba, version, f"{pooler.name}: pgbouncer_hba")
+    problems += peers.version_problems(pooler, version)
     for user, keys in pooler.users.items():
         where = f'{pooler.name}: pgbouncer_users["{user}"]'
         looked_up = servers[0].auth_query and user not in {declared.name for declared in pooler.auth_users}
@@ -199,4 +204,5 @@ def _auth_line(server: Server) -> dict[str, Value]:
         "reserve_pool_size": 0,
         "max_db_connections": AUTH_POOL_SIZE,
         "auth_user": server.auth_role,
+        "auth_dbname": server.auth_role,
     }

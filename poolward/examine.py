@@ -16,6 +16,9 @@ def host(target: Host, seen: Survey) -> list[Finding]:
     found: list[Finding] = []
     if target.name in seen.servers:
         found += _server(target, seen)
+    if target.name in seen.released:
+        server, state = seen.fleet.servers[target.name], seen.released[target.name]
+        found += verify.released_findings(seen.fleet, server, state, seen.addresses(target.name), seen.poolers)
     if target.name in seen.poolers:
         found += _pooler(target, seen)
     return found
@@ -55,6 +58,6 @@ def _server(target: Host, seen: Survey) -> list[Finding]:
         server,
         seen.servers[server.name],
         seen.versions(),
-        seen.addresses,
+        seen.addresses(server.name),
         secrets_match=match,
     )

@@ -6,7 +6,7 @@ This is the desired side, made by `declaration` from the inventory; what is true
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from poolward import settings
@@ -102,6 +102,8 @@ class Pooler:
     users: Mapping[str, Mapping[str, Value]]
     hba: tuple[str, ...] = ()
     """The lines of PgBouncer's own pg_hba.conf; empty where auth_type alone decides."""
+    peers: Mapping[str, Value] = field(default_factory=dict)
+    """The poolers that pass cancel requests on to each other, with their peer_id; itself among them if it is one."""
     auth_users: tuple[AuthUser, ...] = ()
 
     @property

@@ -27,39 +27,39 @@ def lines(databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) 
 
 
 def with_block(text: str, block: Sequence[str]) -> str:
-    """The file with our block in it: replaced where it stands, else at the end.
+    """The file with our block in it: replaced where it stands, else at the end; without it where `block` is empty.
 
     The end, because PostgreSQL takes the first line that matches: a rule the operator wrote to keep somebody out goes
     on keeping them out.
     """
-    ours = "\n".join((BEGIN, *block, END))
+    ours = "\n".join((BEGIN, *block, END, "")) if block else ""
     begin, end = re.escape(BEGIN), re.escape(END)
     # never across a second BEGIN: where somebody deleted an END, the lines behind the first one are not ours
-    pattern = re.compile(rf"^{begin}$(?:(?!^{begin}$).)*?^{end}$", re.MULTILINE | re.DOTALL)
+    pattern = re.compile(rf"^{begin}$(?:(?!^{begin}$).)*?^{end}$\n?", re.MULTILINE | re.DOTALL)
     if pattern.search(text):
         return pattern.sub(lambda _: ours, text, count=1)
-    return f"{text.rstrip(chr(10))}\n{ours}\n"
+    return f"{text.rstrip(chr(10))}\n{ours}" if block else text
 
 
 def block_of(
     databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str], today: Sequence[str], seen: Iterable[str]
 ) -> tuple[str, ...]:
-    """Our whole block: a line for each pooler in `databases`.
+    """Our whole block: a line for each pooler in `databases`; empty where there is none.
 
     Of a pooler that was not `seen` in this run today's line stays, where there is one: nobody can tell what it still
     serves, or where it connects from.
     """
     note, *written = lines(databases, addresses)
-    spoken_for = {pooler for pooler in seen if pooler in databases and pooler in addresses}
+    spoken_for = {pooler for pooler in seen if pooler in addresses or pooler not in databases}
     by_pooler = {_pooler_of(line): line for line in written}
     by_pooler |= {_pooler_of(line): line for line in today if _MARK in line and _pooler_of(line) not in spoken_for}
-    return (note, *(by_pooler[pooler] for pooler in sorted(by_pooler)))
+    return (note, *(by_pooler[pooler] for pooler in sorted(by_pooler))) if by_pooler else ()
 
 
 def block_differences(wanted: Sequence[str], found: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The rules our block in pg_hba.conf lacks, and the lines that somebody wrote into it."""
+    """The rules our block in pg_hba.conf lacks, and the lines in it that no pooler needs, whoever wrote them."""
     missing = [line for line in wanted if line not in found and not line.startswith("#")]
-    return missing, [line for line in found if line not in wanted]
+    return missing, [line for line in found if line not in (*wanted, _NOTE)]
 
 
 def _pooler_of(line: str) -> str:

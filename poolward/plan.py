@@ -28,6 +28,7 @@ from poolward.apply import Action, Difference
 from poolward.budget import Bill
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.observed import ServerState
 from poolward.survey import Survey
 from poolward.unseen import Unseen
 
@@ -66,7 +67,7 @@ class Planned:
     def show(self, console: Console) -> None:
         """Print it for a person."""
         for name, bill in self.bills.items():
-            direct = budget.direct_now(self.seen.fleet, self.seen.servers[name], self.seen.addresses)
+            direct = budget.direct_now(self.seen.fleet, self.seen.servers[name], self.seen.addresses(name))
             console.print(tables.bill(bill, direct), "")
             left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
             for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):
@@ -122,6 +123,9 @@ def _made(state: State, dsns: Mapping[str, str] | None) -> Planned:
     seen = survey.take(state, fleet, poolers or fleet.poolers)
     looks: dict[str, Callable[[], list[Change]]] = {}
     looks |= {f"server {name}": partial(_server, state, seen, name) for name in seen.servers}
+    looks |= {
+        f"pg_hba.conf of server {name}": partial(_access, seen, name, found) for name, found in seen.released.items()
+    }
     looks |= {f"pooler {name}": partial(_pooler, state, seen, name) for name in seen.poolers}
     changes = survey.together(looks)
     return Planned(
@@ -146,14 +150,20 @@ def _server(state: State, seen: Survey, name: str) -> list[Change]:
             changes.append(Change(name, "the pooler's own secrets", "missing", "made on the host", _UNNOTICED))
         elif own.differing:
             changes.append(Change(name, "the stored passwords", "others", "the poolers' own", _UNNOTICED))
-    if server.manage_hba and found.hba_block is not None:
-        wanted = advice.databases_by_pooler(seen.fleet, server)
-        block = hba.block_of(wanted, seen.addresses, found.hba_block, seen.poolers)
-        missing, stray = hba.block_differences(block, found.hba_block)
-        changes += [Change(name, "pg_hba.conf", "lacks a line", line, _HBA_RELOAD) for line in missing]
-        changes += [Change(name, "pg_hba.conf", line, "removed", _HBA_RELOAD) for line in stray]
-        if found.hba_loaded is False:
-            changes.append(Change(name, "pg_hba.conf", "changed on disk", "loaded", _HBA_RELOAD))
+    return changes + _access(seen, name, found)
+
+
+def _access(seen: Survey, name: str, found: ServerState) -> list[Change]:
+    server = seen.fleet.servers[name]
+    if not server.manage_hba or found.hba_block is None:
+        return []
+    wanted = advice.databases_by_pooler(seen.fleet, server)
+    block = hba.block_of(wanted, seen.addresses(name), found.hba_block, seen.poolers)
+    missing, stray = hba.block_differences(block, found.hba_block)
+    changes = [Change(name, "pg_hba.conf", "lacks a line", line, _HBA_RELOAD) for line in missing]
+    changes += [Change(name, "pg_hba.conf", line, "removed", _HBA_RELOAD) for line in stray]
+    if found.hba_loaded is False:
+        changes.append(Change(name, "pg_hba.conf", "changed on disk", "loaded", _HBA_RELOAD))
     return changes
 
 

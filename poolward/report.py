@@ -37,7 +37,7 @@ class Report:
         console.print(tables.poolers(self.seen.poolers), "")
         for name, server in self.seen.servers.items():
             console.print(tables.backends(name, server), "")
-            direct = budget.direct_now(self.seen.fleet, server, self.seen.addresses)
+            direct = budget.direct_now(self.seen.fleet, server, self.seen.addresses(name))
             console.print(tables.bill(self.bills[name], direct), "")
         console.print(tables.findings(self.findings), "")
         if self.unseen:
@@ -80,12 +80,9 @@ def _made(state: State, dsns: Mapping[str, str] | None) -> Report:
     fleet = inventory.read_fleet(state.inventory, dsns)
     poolers = [name for name in fleet.poolers if inventory.in_limit(state, name)]
     seen = survey.take(state, fleet, poolers or fleet.poolers)
-    hosts = [name for name in {**seen.servers, **seen.poolers} if inventory.in_limit(state, name)]
+    hosts = [name for name in {**seen.servers, **seen.released, **seen.poolers} if inventory.in_limit(state, name)]
     looks: dict[str, Callable[[], list[Finding]]] = {
         name: partial(examine.host, inventory.host(state, name), seen) for name in hosts
     }
     found = survey.together(looks)
-    bills = {
-        name: budget.bill(fleet, name, server, seen.versions(), seen.addresses) for name, server in seen.servers.items()
-    }
-    return Report(seen, [finding for name in hosts for finding in found[name]], bills, unseen.of(seen))
+    return Report(seen, [finding for name in hosts for finding in found[name]], budget.bills(seen), unseen.of(seen))

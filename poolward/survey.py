@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeVar
 
@@ -26,17 +26,24 @@ class Survey:
     fleet: Fleet
     poolers: Mapping[str, PoolerState]
     servers: Mapping[str, ServerState]
+    released: Mapping[str, ServerState] = field(default_factory=dict)
+    """Servers that these poolers have no entry on, but perhaps had: what is left to do there is to shut them out."""
 
-    @property
-    def addresses(self) -> dict[str, str]:
-        """Per pooler the address its connections come from: seen on the host, else as the inventory has it."""
+    def addresses(self, server: str) -> dict[str, str]:
+        """Per pooler the address its connections to this server come from: seen on the host, else the inventory's."""
         found = {name: pooler.address for name, pooler in self.fleet.poolers.items() if pooler.address}
         for name, state in self.poolers.items():
-            for server in self.fleet.servers_of([name]):
-                _, source = state.addresses.get(server.address, (None, None))
-                if source:
-                    found[name] = source
+            _, source = state.addresses.get(self.fleet.servers[server].address, (None, None))
+            if source:
+                found[name] = source
         return found
+
+    def serves(self, pooler: str, server: str) -> set[str]:
+        """The databases of a server that a pooler serves right now, as its console has it."""
+        state, wanted = self.poolers.get(pooler), self.fleet.servers[server]
+        rows = state.console.databases if state and state.console else ()
+        where = (wanted.address, str(wanted.port))
+        return {row["database"] for row in rows if (row["host"], row["port"]) == where}
 
     def version(self, name: str) -> Version | None:
         """The version a pooler has or will get; None when neither the host, the operator nor apt can tell."""
@@ -52,23 +59,31 @@ def take(state: State, fleet: Fleet, poolers: Iterable[str]) -> Survey:
     """Read these poolers and their servers, in parallel; raises Refused with every host that could not be read."""
     names = list(poolers)
     servers = {server.name: server for server in fleet.servers_of(names)}
+    others = [name for name in fleet.servers if name not in servers and inventory.in_limit(state, name)]
 
     def pooler(name: str) -> PoolerState:
         addresses = [server.address for server in fleet.servers_of([name])]
         return observe.pooler(inventory.host(state, name), addresses, with_candidate=True)
 
     def server(name: str) -> ServerState:
-        return observe.server(inventory.host(state, name), servers[name], databases_of_interest(fleet, servers[name]))
+        databases = databases_of_interest(fleet, servers[name]) if name in servers else ()
+        return observe.server(inventory.host(state, name), fleet.servers[name], databases)
 
     jobs: dict[str, Callable[[], PoolerState | ServerState]] = {}
     jobs |= {f"pooler {name}": partial(pooler, name) for name in names}
-    jobs |= {f"server {name}": partial(server, name) for name in servers}
+    jobs |= {f"server {name}": partial(server, name) for name in (*servers, *others)}
     answers = together(jobs)
-    return Survey(
+    seen = Survey(
         fleet,
         {name: found for name in names if isinstance(found := answers[f"pooler {name}"], PoolerState)},
         {name: found for name in servers if isinstance(found := answers[f"server {name}"], ServerState)},
+        {name: found for name in others if isinstance(found := answers[f"server {name}"], ServerState)},
     )
+    # Outside of the run, and still served by a pooler that is to let go of it.
+    left = [
+        name for name in fleet.servers if name not in {*servers, *others} and any(seen.serves(p, name) for p in names)
+    ]
+    return replace(seen, released={**seen.released, **together({name: partial(server, name) for name in left})})
 
 
 def databases_of_interest(fleet: Fleet, server: Server) -> list[str]:

@@ -97,6 +97,13 @@ def server_findings(
     return found
 
 
+def released_findings(
+    fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Iterable[str]
+) -> list[Finding]:
+    """Of a server that these poolers have no entry on: it lets them in no more."""
+    return [Finding(server.name, "pg_hba.conf", tuple(_block_problems(fleet, server, state, poolers, addresses)))]
+
+
 def _package_problems(state: PoolerState) -> Iterable[str]:
     if not state.installed:
         yield "PgBouncer is not installed"
@@ -179,14 +186,20 @@ def _hba_problems(
 ) -> Iterable[str]:
     if state.hba_loaded is False:
         yield "the file was changed after PostgreSQL last read it"
-    if server.manage_hba and state.hba_block is not None:
-        wanted = hba.block_of(advice.databases_by_pooler(fleet, server), addresses, state.hba_block, poolers)
-        missing, stray = hba.block_differences(wanted, state.hba_block)
-        yield from (f"Poolward's block lacks the line: {line}" for line in missing)
-        yield from (f"somebody's line stands in Poolward's block: {line}" for line in stray)
+    yield from _block_problems(fleet, server, state, poolers, addresses)
     for name in poolers:
         databases: Sequence[str] = advice.databases_of(fleet, server, name)
         if name in addresses and advice.serves(fleet, server, name):
             lacking = hba.missing(rules, databases, addresses[name], server.own_roles[0])
             if lacking:
                 yield f"no rule lets {name} ({addresses[name]}) into {', '.join(lacking)}"
+
+
+def _block_problems(
+    fleet: Fleet, server: Server, state: ServerState, poolers: Iterable[str], addresses: Mapping[str, str]
+) -> Iterable[str]:
+    if server.manage_hba and state.hba_block is not None:
+        wanted = hba.block_of(advice.databases_by_pooler(fleet, server), addresses, state.hba_block, poolers)
+        missing, stray = hba.block_differences(wanted, state.hba_block)
+        yield from (f"Poolward's block lacks the line: {line}" for line in missing)
+        yield from (f"Poolward's block has a line that no pooler needs: {line}" for line in stray)

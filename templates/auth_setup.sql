@@ -45,7 +45,8 @@ FROM pg_proc p
 WHERE p.oid = to_regprocedure('pgbouncer.user_lookup(text)')
   AND (pg_get_function_result(p.oid) <> 'TABLE(rolname text, rolpassword text)' OR p.prokind <> 'f') \gexec
 
--- It returns no row for a role that may not log in, and never a NULL secret: PgBouncer must not have to interpret one.
+-- It answers every name with one row: for whoever may not log in, with a name that no role has and a secret that no
+-- password opens. PgBouncer must not have to interpret a missing row or a NULL.
 SELECT format(
     'CREATE OR REPLACE FUNCTION pgbouncer.user_lookup(text) RETURNS TABLE (rolname text, rolpassword text) '
     'LANGUAGE sql STABLE SECURITY DEFINER CALLED ON NULL INPUT SET search_path = pg_catalog, pg_temp AS %L',

@@ -25,7 +25,7 @@ def pgbouncer() -> None:
     stage.complete(name="Every pooler has its package")
 
     for name, acting in plan.acting_hosts.items():
-        if host.name == acting:
+        if host.name == acting and name in plan.seen.servers:
             _database_side(state, plan, name)
     stage.complete(name="Every database knows its poolers")
 
@@ -39,7 +39,7 @@ def pgbouncer() -> None:
             database.host_based_access(
                 inventory.host(state, name),
                 plan.fleet.servers[name],
-                _access(plan, plan.databases_afterwards(name)),
+                _access(plan, name, plan.databases_afterwards(name)),
                 name=f"{name}: pg_hba.conf without what no pooler serves any more",
             )
     stage.finished(name="Every pooler is proved")
@@ -51,10 +51,10 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
         target,
         server,
         auth.databases_with_lookup(plan.fleet, server, plan.seen.versions()),
-        _access(plan, plan.databases_meanwhile(name)),
+        _access(plan, name, plan.databases_meanwhile(name)),
         name=f"{name} knows its poolers",
     )
 
 
-def _access(plan: preflight.Plan, databases: Mapping[str, Sequence[str]]) -> database.Access:
-    return database.Access(databases, plan.seen.addresses, frozenset(plan.seen.poolers))
+def _access(plan: preflight.Plan, server: str, databases: Mapping[str, Sequence[str]]) -> database.Access:
+    return database.Access(databases, plan.seen.addresses(server), frozenset(plan.seen.poolers))

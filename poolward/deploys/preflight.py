@@ -35,24 +35,21 @@ class Plan:
     def databases_meanwhile(self, server: str) -> dict[str, list[str]]:
         """By pooler what pg_hba.conf has to let in during the run: what is declared, and what is still served."""
         declared = advice.databases_by_pooler(self.fleet, self.fleet.servers[server])
-        return {name: sorted({*databases, *self._served(name, server)}) for name, databases in declared.items()}
+        wanted = {name: {*declared.get(name, ()), *self.seen.serves(name, server)} for name in self.fleet.poolers}
+        return {name: sorted(databases) for name, databases in wanted.items() if databases}
 
     def databases_afterwards(self, server: str) -> dict[str, list[str]]:
         """The same after the run: what is declared alone, for the poolers this run configures."""
         declared = advice.databases_by_pooler(self.fleet, self.fleet.servers[server])
         configured = {name for wave in self.waves for name in wave}
         meanwhile = self.databases_meanwhile(server)
-        return {name: declared[name] if name in configured else meanwhile[name] for name in declared}
+        return {name: found for name, found in meanwhile.items() if name not in configured} | {
+            name: databases for name, databases in declared.items() if name in configured
+        }
 
     def narrows(self, server: str) -> bool:
-        """Whether a pooler of this run lets go of a database."""
-        return self.databases_afterwards(server) != self.databases_meanwhile(server)
-
-    def _served(self, pooler: str, server: str) -> set[str]:
-        state = self.seen.poolers.get(pooler)
-        address = self.fleet.servers[server].address
-        rows = state.console.databases if state and state.console else ()
-        return {row["database"] for row in rows if row["host"] == address}
+        """Whether a pooler of this run lets go of a database, or has done so before."""
+        return server in self.seen.released or self.databases_afterwards(server) != self.databases_meanwhile(server)
 
 
 _lock = RLock()
@@ -98,21 +95,22 @@ def _look(state: State) -> Survey:
     return survey.take(state, fleet, names or fleet.poolers)
 
 
-def _make(state: State) -> Plan:
-    seen = _look(state)
-    if problems := refusals.of(seen, state.inventory, seen.servers):
+def _make(run: State) -> Plan:
+    seen = _look(run)
+    if problems := refusals.of(seen, run.inventory, seen.servers):
         raise Refused("This cannot be deployed; no host was changed.", problems)
     _judge_budget(seen)
-    for line in advice.notes(seen.fleet, seen.servers, seen.addresses):
-        logger.warning(line)
+    for name, state in seen.servers.items():
+        for line in advice.notes(seen.fleet.servers[name], state, seen.addresses(name)):
+            logger.warning(line)
     for name, found in seen.poolers.items():
         for line in auth_users.notes(seen.fleet.poolers[name], found.package_version or found.candidate):
             logger.warning(line)
     pending = _announce(seen)
-    poolers = [name for name in seen.poolers if inventory.in_limit(state, name)]
+    poolers = [name for name in seen.poolers if inventory.in_limit(run, name)]
     acting: dict[str, str] = {}
-    for name in seen.servers:
-        if inventory.in_limit(state, name):
+    for name in (*seen.servers, *seen.released):
+        if inventory.in_limit(run, name):
             acting[name] = name
         elif poolers:
             acting[name] = poolers[0]
@@ -131,7 +129,7 @@ def _waves(poolers: list[str], pending: set[str]) -> tuple[tuple[str, ...], ...]
 def _judge_budget(seen: Survey) -> None:
     """Refuse what may exhaust a server, unless the operator said to go on."""
     for name, state in seen.servers.items():
-        found = budget.bill(seen.fleet, name, state, seen.versions(), seen.addresses)
+        found = budget.bill(seen.fleet, name, state, seen.versions(), seen.addresses(name))
         if found.fits:
             continue
         sentence = f"{name}: the poolers may open {found.worst_case} connections, and {found.left} are left for them."
@@ -165,5 +163,5 @@ def _announce(seen: Survey) -> set[str]:
                 logger.warning(f"{name}: {difference}")
             if found:
                 pending.add(name)
-                logger.warning(f"{name}: this takes {apply.EFFECT[apply.action_for(found)]}.")
+                logger.warning(f"{name}: this takes {apply.effect_of(found)}.")
     return pending

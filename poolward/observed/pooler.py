@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from poolward.observed._answer import Unreadable, sections, unindented, words
 from poolward.settings import Version
 
+PEERS_SHOWN_SINCE = Version(1, 19)
+
 
 @dataclass(frozen=True)
 class ConfigValue:
@@ -28,23 +30,31 @@ class Console:
     databases: tuple[Mapping[str, str], ...]
     pools: tuple[Mapping[str, str], ...]
     users: tuple[Mapping[str, str], ...]
+    peers: tuple[Mapping[str, str], ...]
 
     @classmethod
     def parse(cls, found: Mapping[str, list[str]]) -> Console:
-        """Read the sections `show_all` prints; raises Unreadable when one is missing or has a header and no rows."""
+        """Read the sections `show_all` prints; raises Unreadable when one is missing or has a header and no rows.
+
+        Only of peers there may be none; before 1.19 PgBouncer knew none at all.
+        """
         for name in ("version", "config", "databases", "pools", "users"):
             if len(found.get(name, ())) < 2:
                 raise Unreadable(f"PgBouncer's console did not answer SHOW {name.upper()}.")
+        version = Version.parse(found["version"][-1])
+        if version >= PEERS_SHOWN_SINCE and not found.get("peers"):
+            raise Unreadable("PgBouncer's console did not answer SHOW PEERS.")
         config = {
             row["key"]: ConfigValue(row["value"], row["default"], row["changeable"] == "yes")
             for row in csv.DictReader(found["config"])
         }
         return cls(
-            version=Version.parse(found["version"][-1]),
+            version=version,
             config=config,
             databases=tuple(csv.DictReader(found["databases"])),
             pools=tuple(csv.DictReader(found["pools"])),
             users=tuple(csv.DictReader(found["users"])),
+            peers=tuple(csv.DictReader(found.get("peers", ()))),
         )
 
 

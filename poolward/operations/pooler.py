@@ -72,7 +72,7 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     def change() -> None:
         for difference in differences:
             say(str(difference))
-        say(f"this takes {apply.EFFECT[action]}")
+        say(f"this takes {apply.effect_of(differences) if differences else apply.EFFECT[action]}")
         _stage(target, config, userlist)
         candidate = _try_candidate(target)
         _switch(target, config, candidate, action)

@@ -40,9 +40,12 @@ console() {
 }
 
 show_all() {
-    console "$1" "$2" -c '\echo @version' -c 'SHOW VERSION' -c '\echo @config' -c 'SHOW CONFIG' \
+    set -- "$1" "$2" -c '\echo @version' -c 'SHOW VERSION' -c '\echo @config' -c 'SHOW CONFIG' \
         -c '\echo @databases' -c 'SHOW DATABASES' -c '\echo @pools' -c 'SHOW POOLS' \
         -c '\echo @users' -c 'SHOW USERS'
+    # Peers came with 1.19; before, the question is an error.
+    case $(pgbouncer --version) in 'PgBouncer 1.18.'*) ;; *) set -- "$@" -c '\echo @peers' -c 'SHOW PEERS' ;; esac
+    console "$@"
 }
 
 # The last proved files, each in one step. What was laid down beside them goes first, and a link needs no room: a disk

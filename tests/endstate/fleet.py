@@ -40,12 +40,16 @@ class Inventory:
 
     @cached_property
     def servers(self) -> list[Server]:
-        return [Server(name, self.hosts[name]) for name in self.groups["databases"]]
+        """Those that a pooler has an entry on."""
+        return [server for server in self._declared.values() if self.served_by(server)]
 
     @cached_property
     def poolers(self) -> list[Pooler]:
-        servers = {server.name: server for server in self.servers}
-        return [Pooler(name, self.hosts[name], servers) for name in self.groups["poolers"]]
+        return [Pooler(name, self.hosts[name], self._declared) for name in self.groups["poolers"]]
+
+    @cached_property
+    def _declared(self) -> dict[str, Server]:
+        return {name: Server(name, self.hosts[name]) for name in self.groups["databases"]}
 
     def served_by(self, server: Server) -> list[Pooler]:
         return [pooler for pooler in self.poolers if server in pooler.server_of.values()]

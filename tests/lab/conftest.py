@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import paramiko
 import pytest
@@ -41,14 +42,27 @@ def as_declared() -> None:
 @pytest.fixture(scope="session")
 def pool3(lab: Lab) -> Iterator[str]:
     """The third pooler, with the newest PgBouncer: up and deployed until the tests end."""
+    with _up(lab, "pool3"):
+        deployed()
+        yield "pool3"
+
+
+@pytest.fixture(scope="session")
+def db2(lab: Lab) -> Iterator[str]:
+    """The second database server: up until the tests end, and no entry of the lab's own inventory is on it."""
+    with _up(lab, "db2"):
+        yield "db2"
+
+
+@contextmanager
+def _up(lab: Lab, name: str) -> Iterator[None]:
     state = State(lab)
-    mine = "pool3" not in state.hosts()
-    subprocess.run([sys.executable, "-m", "lab", "up", "--with", "pool3"], cwd=REPOSITORY, check=True)
-    deployed()
-    yield "pool3"
+    mine = name not in state.hosts()
+    subprocess.run([sys.executable, "-m", "lab", "up", "--with", name], cwd=REPOSITORY, check=True)
+    yield
     if mine:
-        docker("rm", "--force", "--volumes", lab.container("pool3"))
-        state.record_hosts({name: host for name, host in state.hosts().items() if name != "pool3"})
+        docker("rm", "--force", "--volumes", lab.container(name))
+        state.record_hosts({other: host for other, host in state.hosts().items() if other != name})
 
 
 @pytest.fixture(params=["pool1", "pool2", pytest.param("pool3", marks=pytest.mark.pool3)])

@@ -48,10 +48,12 @@ class Run:
         return totals
 
 
-def command(*options: str, data: Mapping[str, object] | None = None, deploy: str = DEPLOY) -> list[str]:
+def command(
+    *options: str, data: Mapping[str, object] | None = None, deploy: str = DEPLOY, inventory: str = INVENTORY
+) -> list[str]:
     """The command line of an unattended run; `data` overrides group data on every host (`--data`)."""
     overrides = [part for key, value in (data or {}).items() for part in ("--data", f"{key}={json.dumps(value)}")]
-    return [str(Path(sys.executable).with_name("pyinfra")), "-y", *options, *overrides, INVENTORY, deploy]
+    return [str(Path(sys.executable).with_name("pyinfra")), "-y", *options, *overrides, inventory, deploy]
 
 
 def pyinfra(
@@ -60,10 +62,11 @@ def pyinfra(
     deploy: str = DEPLOY,
     timeout: float = 240,
     environment: Mapping[str, str] | None = None,
+    inventory: str = INVENTORY,
 ) -> Run:
     """Run pyinfra from the top of the clone and wait for its end."""
     done = subprocess.run(
-        command(*options, data=data, deploy=deploy),
+        command(*options, data=data, deploy=deploy, inventory=inventory),
         cwd=REPOSITORY,
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
@@ -75,9 +78,9 @@ def pyinfra(
     return Run(done.returncode, done.stdout, done.stderr)
 
 
-def deployed(data: Mapping[str, object] | None = None) -> Run:
+def deployed(data: Mapping[str, object] | None = None, inventory: str = INVENTORY) -> Run:
     """A deploy that has to succeed, with pyinfra's own results."""
-    run = pyinfra("--json", data=data)
+    run = pyinfra("--json", data=data, inventory=inventory)
     assert run.returncode == 0, run.stderr
     return run
 
@@ -98,10 +101,10 @@ def on(lab: Lab, host: str, script: str, timeout: float = 60) -> str:
     return shell(lab.container(host), script, timeout=timeout)
 
 
-def psql(lab: Lab, sql: str, database: str = "postgres") -> str:
-    """Ask PostgreSQL on db1 as its superuser."""
+def psql(lab: Lab, sql: str, database: str = "postgres", server: str = "db1") -> str:
+    """Ask PostgreSQL as its superuser."""
     client = f"runuser -u postgres -- psql -XqAt -v ON_ERROR_STOP=1 -d '{database}'"
-    return on(lab, "db1", f"cd /; {client} <<'EOF'\n{sql}\nEOF").strip()
+    return on(lab, server, f"cd /; {client} <<'EOF'\n{sql}\nEOF").strip()
 
 
 def console(lab: Lab, pooler: str, sql: str, port: int = 6432) -> str:
@@ -158,22 +161,17 @@ def purge_pooler(lab: Lab, pooler: str) -> None:
     )
 
 
-def purge_database(lab: Lab) -> None:
-    """db1 as it was before its first deploy."""
-    for database in psql(lab, "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate").splitlines():
-        psql(
-            lab,
-            """
-            DROP SCHEMA IF EXISTS pgbouncer CASCADE;
-            SELECT format('DROP OWNED BY %I', rolname) FROM pg_roles
-            WHERE rolname IN ('pgbouncer_auth', 'pgbouncer_probe') \\gexec
-            """,
-            database,
-        )
-    psql(lab, "DROP ROLE IF EXISTS pgbouncer_auth; DROP ROLE IF EXISTS pgbouncer_probe;")
+def purge_database(lab: Lab, server: str = "db1") -> None:
+    """A database host as it was before its first deploy."""
+    databases = "SELECT datname FROM pg_database WHERE datallowconn AND NOT datistemplate"
+    own_roles = "FROM pg_roles WHERE rolname ~ '^pgbouncer_'"
+    for database in psql(lab, databases, server=server).splitlines():
+        drop = f"SELECT format('DROP OWNED BY %I', rolname) {own_roles} \\gexec"
+        psql(lab, f"DROP SCHEMA IF EXISTS pgbouncer CASCADE;\n{drop}", database, server)
+    psql(lab, f"SELECT format('DROP ROLE %I', rolname) {own_roles} \\gexec", server=server)
     on(
         lab,
-        "db1",
+        server,
         """
         rm -rf /var/lib/poolward
         file=$(cd /; runuser -u postgres -- psql -XqAt -c 'SHOW hba_file')

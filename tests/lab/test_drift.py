@@ -185,7 +185,7 @@ DRIFTS = {
         {
             "pg_hba.conf": (
                 "the file was changed after PostgreSQL last read it",
-                "somebody's line stands in Poolward's block: host all all 192.0.2.9/32 trust",
+                "Poolward's block has a line that no pooler needs: host all all 192.0.2.9/32 trust",
             )
         },
     ),

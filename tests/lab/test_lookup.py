@@ -40,7 +40,7 @@ def as_auth_role(lab: Lab, database: str = "tracksolid_db") -> psycopg.Connectio
 
 
 @pytest.mark.parametrize("database", ["tracksolid_db", "pgbouncer_auth"], ids=["in_the_entry", "in_the_auth_entry"])
-def test_the_lookup_tells_of_those_who_may_log_in_and_never_a_null(lab: Lab, database: str):
+def test_the_lookup_tells_of_those_who_may_log_in_and_answers_everybody_else_as_nobody(lab: Lab, database: str):
     everybody = psql(lab, "SELECT rolname FROM pg_roles").splitlines()
     assert set(everybody) >= {*ATTRIBUTES, "pgbouncer_auth", "pgbouncer_probe"}
     strangers = ["", "nobody", "worker ", "WORKER", "%", "' OR true --", "o'brien-reports'", None]
@@ -48,10 +48,13 @@ def test_the_lookup_tells_of_those_who_may_log_in_and_never_a_null(lab: Lab, dat
     with as_auth_role(lab, database) as connection:
         for name in [*everybody, *strangers]:
             told[name] = connection.execute(LOOKUP, [name]).fetchall()
-    assert {name for name, rows in told.items() if rows} == {*ADMITTED, "pgbouncer_probe"}
-    for name, rows in told.items():
-        assert len(rows) <= 1
-        assert all(row[0] == name and row[1].startswith("SCRAM-SHA-256$") for row in rows)
+    assert {name for name, rows in told.items() if rows[0][0] == name} == {*ADMITTED, "pgbouncer_probe"}
+    assert all(len(rows) == 1 and rows[0][1].startswith("SCRAM-SHA-256$") for rows in told.values())
+    nobodys = {rows[0] for name, rows in told.items() if rows[0][0] != name}
+    assert len(nobodys) == 1
+    name, verifier = nobodys.pop()
+    assert name not in everybody
+    assert verifier not in psql(lab, "SELECT rolpassword FROM pg_authid").splitlines()
 
 
 @pytest.mark.parametrize("deed", FORBIDDEN)

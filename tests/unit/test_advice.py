@@ -21,7 +21,7 @@ def problems(state: ServerState, **changes: Any) -> list[str]:
 
 
 def notes(state: ServerState, **changes: Any) -> list[str]:
-    return list(advice.notes(lab(**changes), {"db1": state}, ONLY_POOLERS))
+    return list(advice.notes(lab(**changes).servers["db1"], state, ONLY_POOLERS))
 
 
 def hba(*rules: HbaRule) -> ServerState:

@@ -58,6 +58,9 @@ words = {
         values,
     ),
     "pgbouncer_auth_query": st.one_of(st.booleans(), values),
+    "pgbouncer_peers": st.one_of(
+        st.dictionaries(st.sampled_from(["pool1", "pool2", "pool9"]), st.one_of(st.integers(0, 3), values)), values
+    ),
     "pgbouncer_version": st.one_of(st.sampled_from(["1.18.0", "1.24.1", "1.26.1-1"]), values),
     "pgbouncer_defaults": st.dictionaries(names("pgbouncer"), values, max_size=2),
     "services": st.one_of(st.lists(st.one_of(services, values), max_size=2), values),

@@ -44,6 +44,7 @@ def test_newer_pooler_has_one_small_entry_for_lookups(version):
         "reserve_pool_size" if version >= TRIXIE else "reserve_pool": "0",
         "max_db_connections": "2",
         "auth_user": "pgbouncer_auth",
+        "auth_dbname": "pgbouncer_auth",  # a client that connects to it is looked up on its own server
     }
     assert ini.settings["max_prepared_statements"] == "200"
 

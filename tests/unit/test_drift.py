@@ -154,5 +154,5 @@ def test_our_block_in_pg_hba_conf_is_compared_line_by_line():
     assert block is not None
     assert access(*block) == []
     stray = "host all all 0.0.0.0/0 trust"
-    assert access(*block, stray) == [f"somebody's line stands in Poolward's block: {stray}"]
+    assert access(*block, stray) == [f"Poolward's block has a line that no pooler needs: {stray}"]
     assert access(*block[:-1]) == [f"Poolward's block lacks the line: {block[-1]}"]

@@ -95,6 +95,9 @@ def test_the_block_keeps_lines_of_poolers_the_run_cannot_speak_for():
     # pool2 is outside of the run, and the inventory has no address of it
     block = block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool1": "192.0.2.1"}, today, ["pool1"])
     assert block[1:] == (today[3], 'host "a" all 192.0.2.1/32 scram-sha-256  # pool1', today[2])
+    # nor a pooler that this run has seen to have no database here any more
+    assert block_of({"pool1": ["a"]}, {"pool1": "192.0.2.1"}, today, ["pool1", "pool2"]) == block[:3]
+    assert block_of({}, {}, today[:2], ["pool1"]) == ()
     # whoever comes next finds nothing to change
     assert block_of({"pool1": ["a"], "pool2": ["b"]}, {"pool2": "192.0.2.2"}, block, ["pool2"]) == block
 
@@ -107,16 +110,17 @@ def test_rules_by_single_address_are_told_apart_from_networks_and_loopback():
 own_line = st.sampled_from(["local all all peer", "host all all 0.0.0.0/0 reject", "", "# a note", BEGIN, END])
 whole_file = st.lists(own_line, max_size=8).map(lambda found: "".join(f"{line}\n" for line in found))
 block_lines = st.lists(st.sampled_from(["host a", "host b  # pool1", r"\1 \g<0>"]), max_size=3)
+no_mark = own_line.filter(lambda line: line not in (BEGIN, END))
 
 
-@given(whole_file, block_lines)
+@given(whole_file, block_lines.filter(bool))
 def test_writing_the_block_again_changes_nothing(text: str, block: list[str]):
     once = with_block(text, block)
     assert with_block(once, block) == once
     assert "\n".join((BEGIN, *block, END)) in once
 
 
-@given(st.lists(own_line.filter(lambda line: line not in (BEGIN, END)), max_size=8), block_lines, block_lines)
+@given(st.lists(no_mark, max_size=8), block_lines, block_lines.filter(bool))
 def test_lines_around_the_block_stay(others: list[str], first: list[str], second: list[str]):
     text = "".join(f"{line}\n" for line in others)
     changed = with_block(with_block(text, first), second)
@@ -124,6 +128,15 @@ def test_lines_around_the_block_stay(others: list[str], first: list[str], second
     assert changed[:begin].rstrip("\n") == text.rstrip("\n")
     assert changed[begin:end].splitlines()[1:] == second
     assert changed[end:] == f"{END}\n"
+
+
+@given(st.lists(no_mark, max_size=8), st.lists(no_mark, max_size=8), block_lines)
+def test_an_empty_block_leaves_only_the_lines_around_it(before: list[str], behind: list[str], block: list[str]):
+    text = "".join(f"{line}\n" for line in before).rstrip("\n")
+    whole = with_block(text, [*block, "host a"]) + "".join(f"{line}\n" for line in behind)
+    without = with_block(whole, [])
+    assert without.split("\n") == [*text.split("\n"), *behind, ""]
+    assert with_block(without, []) == without
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,9 @@ class Seen:
 
     fleet: Fleet
     servers: Mapping[str, ServerState]
-    addresses: Mapping[str, str]
+
+    def addresses(self, server: str) -> Mapping[str, str]:  # noqa: ARG002
+        return ADDRESSES
 
     def versions(self) -> Mapping[str, Version | None]:
         return {"pool1": TRIXIE, "pool2": BOOKWORM}
@@ -30,7 +32,7 @@ class Seen:
 
 def by_dsn(state: ServerState | None = None, **changes: object) -> Seen:
     monitor = ServerState.parse(recorded("postgresql-17-by-dsn.txt").splitlines())
-    return Seen(lab(postgresql_dsn=DSN, **changes), {"db1": state or monitor}, ADDRESSES)
+    return Seen(lab(postgresql_dsn=DSN, **changes), {"db1": state or monitor})
 
 
 def whats(seen: Seen) -> list[str]:
@@ -67,7 +69,7 @@ def test_libpqs_own_ways_of_saying_it_are_taken(dsn: str):
 
 
 def test_on_the_host_everything_is_seen():
-    assert unseen.of(Seen(lab(), {"db1": server_state()}, ADDRESSES)) == []
+    assert unseen.of(Seen(lab(), {"db1": server_state()})) == []
 
 
 def test_what_pg_monitor_did_not_see_is_said_one_by_one():
@@ -109,7 +111,7 @@ def test_what_was_not_seen_is_neither_a_difference_nor_a_finding():
 
 
 def test_the_bill_by_a_connection_string_is_the_bill():
-    monitor, superuser = by_dsn(), Seen(lab(), {"db1": server_state()}, ADDRESSES)
+    monitor, superuser = by_dsn(), Seen(lab(), {"db1": server_state()})
     mine, whole = budget.bills(monitor)["db1"], budget.bills(superuser)["db1"]
     assert (mine.has, [line.connections for line in mine.takes]) == (
         whole.has,
