@@ -27,18 +27,18 @@ def lines(databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) 
 
 
 def with_block(text: str, block: Sequence[str]) -> str:
-    """The file with our block in it: replaced where it stands, else at the end.
+    """The file with our block in it: replaced where it stands, else at the end; without it where `block` is empty.
 
     The end, because PostgreSQL takes the first line that matches: a rule the operator wrote to keep somebody out goes
     on keeping them out.
     """
-    ours = "\n".join((BEGIN, *block, END))
+    ours = "\n".join((BEGIN, *block, END, "")) if block else ""
     begin, end = re.escape(BEGIN), re.escape(END)
     # never across a second BEGIN: where somebody deleted an END, the lines behind the first one are not ours
-    pattern = re.compile(rf"^{begin}$(?:(?!^{begin}$).)*?^{end}$", re.MULTILINE | re.DOTALL)
+    pattern = re.compile(rf"^{begin}$(?:(?!^{begin}$).)*?^{end}$\n?", re.MULTILINE | re.DOTALL)
     if pattern.search(text):
         return pattern.sub(lambda _: ours, text, count=1)
-    return f"{text.rstrip(chr(10))}\n{ours}\n"
+    return f"{text.rstrip(chr(10))}\n{ours}"
 
 
 def block_of(
@@ -60,6 +60,18 @@ def block_differences(wanted: Sequence[str], found: Sequence[str]) -> tuple[list
     """The rules our block in pg_hba.conf lacks, and the lines that somebody wrote into it."""
     missing = [line for line in wanted if line not in found and not line.startswith("#")]
     return missing, [line for line in found if line not in wanted]
+
+
+def without(block: Sequence[str], poolers: Iterable[str]) -> tuple[str, ...]:
+    """Our block without the lines of these poolers; empty when no other has one."""
+    gone = set(poolers)
+    kept = tuple(line for line in block if _MARK not in line or _pooler_of(line) not in gone)
+    return kept if poolers_of(kept) else ()
+
+
+def poolers_of(block: Iterable[str]) -> list[str]:
+    """The poolers that lines of our block let in."""
+    return [_pooler_of(line) for line in block if _MARK in line]
 
 
 def _pooler_of(line: str) -> str:

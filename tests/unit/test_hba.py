@@ -106,7 +106,7 @@ def test_rules_by_single_address_are_told_apart_from_networks_and_loopback():
 
 own_line = st.sampled_from(["local all all peer", "host all all 0.0.0.0/0 reject", "", "# a note", BEGIN, END])
 whole_file = st.lists(own_line, max_size=8).map(lambda found: "".join(f"{line}\n" for line in found))
-block_lines = st.lists(st.sampled_from(["host a", "host b  # pool1", r"\1 \g<0>"]), max_size=3)
+block_lines = st.lists(st.sampled_from(["host a", "host b  # pool1", r"\1 \g<0>"]), min_size=1, max_size=3)
 
 
 @given(whole_file, block_lines)
@@ -124,6 +124,7 @@ def test_lines_around_the_block_stay(others: list[str], first: list[str], second
     assert changed[:begin].rstrip("\n") == text.rstrip("\n")
     assert changed[begin:end].splitlines()[1:] == second
     assert changed[end:] == f"{END}\n"
+    assert with_block(changed, ()) == text.rstrip("\n") + "\n"
 
 
 @pytest.mark.parametrize(
