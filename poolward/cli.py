@@ -47,7 +47,7 @@ _dsns = click.option(
 @click.argument("inventory")
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def run(deploy: str, inventory: str, options: tuple[str, ...]) -> int:
-    """Run DEPLOY (pgbouncer, verify, …) on INVENTORY with pyinfra, and believe only in its end.
+    """Run DEPLOY (pgbouncer, verify, remove, …) on INVENTORY with pyinfra, and believe only in its end.
 
     The same as `pyinfra -y INVENTORY deploy/DEPLOY.py OPTIONS`, but pyinfra exits 0 when --limit matches nothing, when
     the inventory is empty, with --no-wait although everything failed, and after Ctrl-C. Here each of these is an error.

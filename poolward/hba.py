@@ -62,6 +62,18 @@ def block_differences(wanted: Sequence[str], found: Sequence[str]) -> tuple[list
     return missing, [line for line in found if line not in (*wanted, _NOTE)]
 
 
+def without(block: Sequence[str], poolers: Iterable[str]) -> tuple[str, ...]:
+    """Our block without the lines of these poolers; empty when no other has one."""
+    gone = set(poolers)
+    kept = tuple(line for line in block if _MARK not in line or _pooler_of(line) not in gone)
+    return kept if poolers_of(kept) else ()
+
+
+def poolers_of(block: Iterable[str]) -> list[str]:
+    """The poolers that lines of our block let in."""
+    return [_pooler_of(line) for line in block if _MARK in line]
+
+
 def _pooler_of(line: str) -> str:
     return line.rsplit(_MARK, 1)[-1]
 

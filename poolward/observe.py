@@ -15,7 +15,7 @@ from pyinfra.api import Host
 from poolward import conninfo, direct, remote, shell
 from poolward.errors import CommandFailed
 from poolward.fleet import Server
-from poolward.observed import PoolerState, ServerState
+from poolward.observed import PoolerState, PoolerTraces, ServerState, ServerTraces
 
 FULL = ("too many clients already", "remaining connection slots are reserved")
 _ATTEMPTS, _PAUSE = 5, 3.0
@@ -51,6 +51,18 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
             # No event tells when a connection is free, and each attempt is itself one more login on a full server.
             time.sleep(_PAUSE)
     raise CommandFailed(_why_silent(wanted, output.stderr), what_helps(output.stderr))
+
+
+def pooler_traces(host: Host) -> PoolerTraces:
+    """What Poolward left on a pooler host; raises CommandFailed or Unreadable."""
+    command = shell.script("observe_traces", "read what of Poolward's is there", 30)
+    return PoolerTraces.parse(remote.must(host, command).splitlines())
+
+
+def server_traces(host: Host, wanted: Server) -> ServerTraces:
+    """What Poolward left on a server and its host; raises CommandFailed or Unreadable."""
+    command = shell.observe_server_traces(wanted.port, wanted.auth_role)
+    return ServerTraces.parse(remote.must(host, command).splitlines())
 
 
 def _why_silent(wanted: Server, stderr: str) -> str:

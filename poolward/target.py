@@ -84,6 +84,26 @@ def standing(
     return found.pop() if len(found) == 1 else "mixed"
 
 
+def reached(
+    service: Service, variables: Mapping[str, str], fleet: Fleet, resolved: Resolved | None = None
+) -> set[str] | None:
+    """The poolers the settings name today; None where a connection goes to neither a server nor a pooler known here.
+
+    Raises Refused where the settings cannot be read.
+    """
+    found: set[str] = set()
+    for connection in settings_of(service, variables).values():
+        if connection.others:
+            return None
+        if _server_at(service, fleet, connection, resolved or {}):
+            continue
+        poolers = _poolers_at(service, fleet, connection, resolved or {})
+        if not poolers:
+            return None
+        found |= {pooler.name for pooler in poolers}
+    return found
+
+
 def _stands(service: Service, fleet: Fleet, connection: Connection, resolved: Resolved) -> Settings:
     if connection.others:
         return "unknown"

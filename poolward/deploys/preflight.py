@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from gevent.lock import RLock
@@ -16,6 +17,8 @@ from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
 from poolward.survey import Survey
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -53,36 +56,35 @@ class Plan:
 
 
 _lock = RLock()
-_made: WeakKeyDictionary[State, dict[str, Plan | Survey | DeployError]] = WeakKeyDictionary()
+_made: WeakKeyDictionary[State, dict[Callable[[State], object], object]] = WeakKeyDictionary()
 
 
 def plan(state: State) -> Plan:
     """The plan of this run, made once for all its hosts; raises DeployError, and nothing was changed."""
-    found = _once(state, _make)
-    assert isinstance(found, Plan)
-    return found
+    return once(state, _make)
 
 
 def seen(state: State) -> Survey:
     """What is there, without judging it; made once for all hosts of the run, raises DeployError."""
-    found = _once(state, _look)
-    assert isinstance(found, Survey)
-    return found
+    return once(state, _look)
 
 
-def _once(state: State, make: Callable[[State], Plan | Survey]) -> Plan | Survey:
-    """pyinfra runs a deploy once per host, in parallel; this part of it is the same for all of them."""
+def once(state: State, make: Callable[[State], T]) -> T:
+    """pyinfra runs a deploy once per host, in parallel; this part of it is the same for all of them.
+
+    Raises DeployError for a PoolwardError, on every host.
+    """
     with _lock:
         made = _made.setdefault(state, {})
-        if make.__name__ not in made:
+        if make not in made:
             try:
-                made[make.__name__] = make(state)
+                made[make] = make(state)
             except PoolwardError as error:
-                made[make.__name__] = DeployError(str(error))
-        found = made[make.__name__]
+                made[make] = DeployError(str(error))
+        found = made[make]
     if isinstance(found, DeployError):
         raise found
-    return found
+    return cast(T, found)
 
 
 def _look(state: State) -> Survey:

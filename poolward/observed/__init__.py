@@ -5,6 +5,7 @@ from poolward.observed.application import ApplicationState, ServiceState, Settin
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
+from poolward.observed.traces import Dependency, PoolerTraces, ServerTraces
 
 __all__ = [
     "ApplicationState",
@@ -12,6 +13,7 @@ __all__ = [
     "ConfigValue",
     "Console",
     "DatabaseState",
+    "Dependency",
     "Endpoint",
     "File",
     "Function",
@@ -20,8 +22,10 @@ __all__ = [
     "PooledClient",
     "PooledServer",
     "PoolerState",
+    "PoolerTraces",
     "Role",
     "ServerState",
+    "ServerTraces",
     "ServiceState",
     "Sessions",
     "SettingsFile",

@@ -71,7 +71,7 @@ def _host_based_access(
         raise PoolwardError(f"pg_hba.conf of {server.name} was not read.", "A deploy needs root on its host.")
     block = hba.block_of(access.databases, access.addresses, state.hba_block, access.seen)
     if state.hba_block != block or not state.hba_loaded:
-        yield partial(_write_hba, target, server, block)
+        yield partial(write_hba, target, server, block)
 
 
 def _make_secrets(target: Host, server: Server) -> None:
@@ -79,13 +79,16 @@ def _make_secrets(target: Host, server: Server) -> None:
     say(f"secrets made on {server.name} under umask 077, readable by root alone")
 
 
-def _write_hba(target: Host, server: Server, block: Sequence[str]) -> None:
+def write_hba(target: Host, server: Server, block: Sequence[str]) -> None:
+    """Put this block into pg_hba.conf, or take it out where it is empty, and reload; raises CommandFailed."""
     read = shell.script("read_hba", "read pg_hba.conf", 20, port=server.port)
-    text = "\n".join(line.removeprefix("|") for line in sections(remote.must(target, read).splitlines())["hba"])
+    text = "\n".join(line.removeprefix("|") for line in sections(remote.must(target, read).splitlines())["hba"]) + "\n"
     command = shell.script("write_hba", "replace pg_hba.conf", 30, port=server.port)
     remote.must(target, command, stdin=hba.with_block(text, block))
     for line in block[1:]:
         say(f"pg_hba.conf: {line}")
+    if not block:
+        say("pg_hba.conf: Poolward's lines are out, and PostgreSQL has read it again")
 
 
 def _password_differences(own: Secrets) -> list[str]:

@@ -90,3 +90,17 @@ def read_verifiers(roles: Iterable[str], port: int) -> Command:
     """The command that reads the stored verifiers of roles; what it prints is secret."""
     wanted = json.dumps(list(roles))
     return script("read_verifiers", "read verifiers", 20, port=port, roles=wanted, sql=sql("read_verifiers"))
+
+
+def observe_server_traces(port: int, auth_role: str) -> Command:
+    """The command that reads what a removal has to know of a PostgreSQL server, as the operating system's postgres."""
+    return script(
+        "observe_server_traces",
+        "read what of Poolward's is on PostgreSQL",
+        120,
+        port=port,
+        own_roles=own_roles(auth_role),
+        secrets=(auth_role, PROBE_ROLE),
+        server_sql=sql("observe_server_traces"),
+        database_sql=sql("observe_database_traces"),
+    )

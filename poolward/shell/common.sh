@@ -9,6 +9,13 @@ journal() {
     sync "$state_dir/journal.jsonl"
 }
 
+# The lines between Poolward's marks in a pg_hba.conf.
+hba_block() {
+    [ -r "$1" ] || fail "$1 cannot be read"
+    awk '$0 == "# BEGIN poolward" { on = 1; block = ""; next } $0 == "# END poolward" && on { printf "%s", block; exit }
+        on { block = block $0 "\n" }' "$1" | indented
+}
+
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # ask DATABASE PSQL-ARGUMENT...: PostgreSQL, as the operating system's postgres, in a session that cannot write.
@@ -30,6 +37,22 @@ staging=$config_dir/.poolward
 # While it is there, the live files have not been proved; it says what was done to make the process take them.
 unproved=$staging/unproved
 drop_in=/etc/systemd/system/pgbouncer.service.d/poolward.conf
+# For the removal: the packages a deploy installed, and the configuration that was here before the first one.
+installed=$state_dir/packages
+kept=$config_dir/before-poolward
+is_installed_by_us() { grep -qxs -e "$1" "$installed"; }
+is_ours() { [ -f "$1" ] && head -n 1 "$1" | grep -q '^[;#] \(Managed\|Written\) by Poolward'; }
+
+# Everything of Poolward's that is on a pooler host.
+traces() {
+    for file in "$ini" "$userlist" "$hba"; do
+        if is_ours "$file"; then printf '%s\n' "$file"; fi
+    done
+    for file in "$ini.previous" "$userlist.previous" "$hba.previous" "$drop_in" "$drop_in.previous" "$ini.part" \
+        "$userlist.part" "$hba.part" "$drop_in.part" "$staging" "$kept.part" "$installed" "$kept"; do
+        if [ -e "$file" ]; then printf '%s\n' "$file"; fi
+    done
+}
 
 # console SOCKET_DIR PORT ARGUMENT...: PgBouncer's admin console over its Unix socket.
 console() {

@@ -2,7 +2,12 @@
 # the installation prevents that; only a proven configuration takes it off again.
 # variables: version (the Debian version of PgBouncer that is wanted, or empty for whichever there is)
 status() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || :; }
+note() { # for the removal, which leaves alone what was here before
+    mkdir -p "$state_dir"
+    is_installed_by_us "$1" || printf '%s\n' "$1" >>"$installed"
+}
 if [ "$(status pgbouncer)" != installed ]; then
+    note pgbouncer
     systemctl mask --quiet pgbouncer.service pgbouncer.socket
 fi
 export DEBIAN_FRONTEND=noninteractive
@@ -11,7 +16,9 @@ dpkg --configure -a >/dev/null # an installation that was cut off
 # What is installed stays as it is: upgrading PgBouncer in passing would restart it.
 missing=
 for package in pgbouncer postgresql-client iproute2; do
-    [ "$(status "$package")" = installed ] || missing="$missing $package"
+    [ "$(status "$package")" != installed ] || continue
+    missing="$missing $package"
+    note "$package"
 done
 if [ -n "$version" ]; then missing="$missing pgbouncer=$version"; fi
 install() {

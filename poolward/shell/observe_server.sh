@@ -19,6 +19,5 @@ printf '%s\n' "$databases" | while read -r database; do
 done
 section hba_block
 hba_file=$(ask postgres -c 'SHOW hba_file')
-awk '$0 == "# BEGIN poolward" { on = 1; block = ""; next } $0 == "# END poolward" && on { printf "%s", block; exit }
-    on { block = block $0 "\n" }' "$hba_file" | indented
+hba_block "$hba_file"
 section end

@@ -48,9 +48,22 @@ differing() {
     printf '%s\n' "$expected" | grep -Fxv -e "$running" || :
 }
 
+# Somebody's own configuration from before the first deploy is kept until the removal puts it back.
+keep_what_was_here() {
+    if [ ! -f "$ini" ] || is_ours "$ini" || is_installed_by_us pgbouncer; then return; fi
+    rm -rf "$kept.part"
+    mkdir "$kept.part"
+    for file in "$ini" "$userlist" "$hba"; do
+        [ ! -f "$file" ] || cp -p "$file" "$kept.part/"
+    done
+    rm -rf "$kept"
+    mv "$kept.part" "$kept"
+}
+
 # What is there now is kept as the previous configuration, unless a run that was cut off left it there without a proof:
 # then the one before it stays the way back.
 if [ ! -f "$unproved" ]; then
+    keep_what_was_here || { rm -rf "$staging" "$kept.part"; exit 1; }
     for file in "$ini" "$userlist" "$hba" "$drop_in"; do
         rm -f "$file.previous"
         [ ! -f "$file" ] || cp -p "$file" "$file.previous"

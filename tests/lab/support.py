@@ -154,7 +154,7 @@ def purge_pooler(lab: Lab, pooler: str) -> None:
         systemctl unmask pgbouncer.service pgbouncer.socket 2>/dev/null || true
         apt-mark unhold pgbouncer >/dev/null 2>&1 || true
         DEBIAN_FRONTEND=noninteractive apt-get purge -qq -y pgbouncer postgresql-client >/dev/null 2>&1 || true
-        rm -rf /etc/pgbouncer /etc/systemd/system/pgbouncer.service.d
+        rm -rf /etc/pgbouncer /etc/systemd/system/pgbouncer.service.d /var/lib/poolward
         systemctl daemon-reload
         """,
         timeout=120,

@@ -128,6 +128,7 @@ def test_lines_around_the_block_stay(others: list[str], first: list[str], second
     assert changed[:begin].rstrip("\n") == text.rstrip("\n")
     assert changed[begin:end].splitlines()[1:] == second
     assert changed[end:] == f"{END}\n"
+    assert with_block(changed, ()) == text.rstrip("\n") + "\n"
 
 
 @given(st.lists(no_mark, max_size=8), st.lists(no_mark, max_size=8), block_lines)

@@ -14,7 +14,7 @@ from poolward.dsn import Connection
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
 from poolward.service import Address, Service, moved_variables, settings_of
-from poolward.target import standing, target, targets
+from poolward.target import reached, standing, target, targets
 from tests.unit.samples import lab
 
 PASSWORD = "p@ss:w/rd 'é\\\" $`%41"
@@ -281,6 +281,22 @@ def test_an_address_in_front_of_several_poolers_stands_for_all_of_them() -> None
 )
 def test_where_the_settings_say_it_stands(url: str, words: dict[str, Any], where: str) -> None:
     assert standing(service(**words), {"URL": url}, lab(), RESOLVED) == where
+
+
+@pytest.mark.parametrize(
+    ("url", "words", "names"),
+    [
+        ("postgresql://app@db1/tracksolid_db", {}, set()),
+        ("postgresql://app@pool2:6432/tracksolid_db", {}, {"pool2"}),
+        ("postgresql://app@192.0.2.21:6432/gone", {"direct": "LISTEN", "pooler": ""}, {"pool1"}),
+        ("postgresql://app@bouncer:6000/tracksolid_db", {"pooler": "bouncer:6000"}, {"pool1", "pool2"}),
+        ("postgresql://app@pool1:5432/tracksolid_db", {}, None),
+        ("postgresql://app@elsewhere/tracksolid_db", {}, None),
+        ("postgresql://app@db1,pool1/tracksolid_db", {}, None),
+    ],
+)
+def test_the_poolers_that_settings_name(url: str, words: dict[str, Any], names: set[str] | None) -> None:
+    assert reached(service(**words), {"URL": url}, lab(), RESOLVED) == names
 
 
 def test_a_service_behind_one_pooler_can_be_sent_to_another() -> None:
