@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
@@ -107,17 +107,22 @@ def bill(found: Bill, direct: int, rolling_hosts: int = 1) -> Table:
     return table
 
 
-def _together(lines: Iterable[Line]) -> Iterable[Line]:
-    """Lines that many poolers share, as one."""
+def _together(lines: Sequence[Line]) -> Iterable[Line]:
+    """The lines in their order; what many poolers have in common as one."""
     alike: dict[tuple[str, int, str], list[Line]] = {}
     for line in lines:
-        what = line.what.removeprefix(line.pooler).strip()
-        alike.setdefault((what, line.connections, line.source), []).append(line)
-    for (what, connections, source), same in alike.items():
+        alike.setdefault(_without_pooler(line), []).append(line)
+    for line in lines:
+        same = alike[_without_pooler(line)]
         if len(same) < _SHARED:
-            yield from same
-        else:
+            yield line
+        elif line is same[0]:
+            what, connections, source = _without_pooler(line)
             yield Line(f"{len(same)} poolers  {what}, {connections} each", connections * len(same), source)
+
+
+def _without_pooler(line: Line) -> tuple[str, int, str]:
+    return line.what.removeprefix(line.pooler).strip(), line.connections, line.source
 
 
 def changes(found: Iterable[Change]) -> Table:
