@@ -6,6 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair, not the code's.
+settings.register_profile("poolward", deadline=None)
+settings.load_profile("poolward")
 
 GOLDEN = Path(__file__).parent / "golden"
 
