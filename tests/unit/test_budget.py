@@ -161,3 +161,11 @@ def test_what_the_services_may_open_directly_is_said_where_it_is_the_incident() 
     # 20 + 20 + 18 + 15 + 6 + 16 + 12 + 6 + 4, against 100 - 3
     assert any("the 9 services that say so may open 117 connections, 20 more than the 97" in n for n in made().notes)
     assert not any("may open 117" in note for note in made(services=[]).notes)
+
+
+@pytest.mark.parametrize(("interval", "said"), [("0", True), ("2s", False), (None, True)])
+def test_a_statement_that_outlives_its_client_is_said_unless_the_server_ends_it(
+    interval: str | None, said: bool
+) -> None:
+    state = dataclasses.replace(server_state(), client_connection_check_interval=interval)
+    assert any("A statement whose client has gone runs on" in note for note in made(state).notes) is said
