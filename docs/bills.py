@@ -136,6 +136,7 @@ def _server(max_connections: int) -> ServerState:
         reserved_connections=0,
         max_wal_senders=10,
         ssl=False,
+        client_connection_check_interval="0",
         roles={"app": role, "pgbouncer_probe": role},
         databases={},
         hba=(),

@@ -27,6 +27,8 @@ from poolward.pools import EntryPools, process_bound
 from poolward.settings import Version
 
 _WALSENDERS_COUNT_BEFORE = 120000
+# Failing over, or changing a connection string by a deploy, is one; a pool may meet it with all its connections busy.
+_RECONNECTS = 1
 
 
 class Seen(Protocol):
@@ -182,7 +184,7 @@ def entry_pools(pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = No
     """
     forced = entry.keys.get("user")
     users = (str(forced),) if forced else None if by_file is None else (*by_file, PROBE_ROLE)
-    probe = {PROBE_ROLE: PROBE_CONNECTION_LIMIT}, {PROBE_ROLE: 0}
+    probe = {PROBE_ROLE: PROBE_CONNECTION_LIMIT - _RECONNECTS}, {PROBE_ROLE: 0}
     return EntryPools(
         name=entry.name,
         pool_size=pooler.entry_size(entry),
@@ -191,6 +193,7 @@ def entry_pools(pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = No
         users=users,
         user_pool_size=pooler.limits_per_user("pool_size") | probe[0],
         user_reserve_pool_size=pooler.limits_per_user("reserve_pool_size") | probe[1],
+        reconnects=_RECONNECTS,
     )
 
 
@@ -219,12 +222,13 @@ def _pooler_lines(pooler: Pooler, server: Server, version: Version | None, roles
 
 def _source(pools: EntryPools, roles: int) -> str:
     each = f"{pools.pool_size} + {pools.reserve_pool_size}"
+    after = f"{each} + {pools.reconnects} at a RECONNECT"
     if pools.users and PROBE_ROLE in pools.users:
         total = sum(map(pools.pool, pools.users))
-        pooled = f"{len(pools.users) - 1} of userlist.txt × ({each}) and the probe = {total}"
+        pooled = f"{len(pools.users) - 1} of userlist.txt × ({after}) and the probe = {total}"
         return f"max_db_connections; {pooled} without it" if pools.bound < total else pooled
     if pools.users is not None:
-        return f"one pool of {each}, as {', '.join(pools.users)}"
+        return f"one pool of {after}, as {', '.join(pools.users)}, up to max_db_connections"
     without = roles * (pools.pool_size + pools.reserve_pool_size)
     return f"max_db_connections; {roles} roles × ({each}) = {without} without it"
 

@@ -26,6 +26,7 @@ def of(
         *_staying(fleet, name, state, addresses),
         *_limits_of_roles(fleet, name, state, roles),
         *_limits_of_databases(fleet, name, state),
+        *_left_running(name, state),
         *_poolers(fleet, name, versions),
     ]
 
@@ -123,6 +124,16 @@ def _limits_of_databases(fleet: Fleet, name: str, state: ServerState) -> Iterabl
                 f"The database {database} has CONNECTION LIMIT {limit}, and the poolers may open {most} on it: "
                 "beyond that logins fail, but a superuser's."
             )
+
+
+def _left_running(name: str, state: ServerState) -> Iterable[str]:
+    """PgBouncer hangs up when a client leaves in the middle of a statement; PostgreSQL only sees it when that ends."""
+    if state.client_connection_check_interval in (None, "0"):
+        since = "" if state.client_connection_check_interval else " (from PostgreSQL 14 on)"
+        yield (
+            f"A statement whose client has gone runs on to its end on {name}, beyond all that is counted here: its "
+            f"pooler has hung up and opens another connection. client_connection_check_interval = '2s'{since} ends it."
+        )
 
 
 def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:

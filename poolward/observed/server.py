@@ -102,6 +102,8 @@ class ServerState:
     reserved_connections: int
     max_wal_senders: int
     ssl: bool
+    client_connection_check_interval: str | None
+    """As PostgreSQL shows it: "0" where it does not look after its clients, None before 14."""
     roles: Mapping[str, Role]
     databases: Mapping[str, DatabaseState]
     """Every database that accepts connections."""
@@ -154,6 +156,7 @@ _PLAIN = (
     "reserved_connections",
     "max_wal_senders",
     "ssl",
+    "client_connection_check_interval",
 )
 
 

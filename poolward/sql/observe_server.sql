@@ -10,6 +10,7 @@ SELECT json_build_object(
     'reserved_connections', coalesce(current_setting('reserved_connections', true), '0')::int,
     'max_wal_senders', current_setting('max_wal_senders')::int,
     'ssl', current_setting('ssl')::boolean,
+    'client_connection_check_interval', current_setting('client_connection_check_interval', true),
     'roles', (
         SELECT json_object_agg(a.rolname, json_build_object(
             'login', a.rolcanlogin,

@@ -43,11 +43,11 @@ def test_without_auth_query_the_users_are_known_and_bound_each_entry() -> None:
     by_file = {"pgbouncer_auth_query": False, "pgbouncer_auth_users": users, "pgbouncer_databases": wide}
     found = made(**by_file)
     lines = {line.what: (line.connections, line.source) for line in found.takes}
-    each = "1 of userlist.txt × (20 + 5) and the probe = 28"
+    each = "1 of userlist.txt × (20 + 5 + 1 at a RECONNECT) and the probe = 29"
     assert lines == {
-        "pool1  shop": (28, each),
+        "pool1  shop": (29, each),
         "pool1  narrow": (10, f"max_db_connections; {each} without it"),
-        "pool2  shop": (28, each),
+        "pool2  shop": (29, each),
         "pool2  narrow": (10, f"max_db_connections; {each} without it"),
         "pgbouncer_probe": (0, "at most 3, counted inside the entries"),
     }
@@ -64,6 +64,16 @@ def test_reserved_connections_and_old_walsenders_are_taken_off() -> None:
     stays = 4  # analytics_mcp
     assert made(state).left == 100 - 3 - 4 - 10 - stays
     assert made(dataclasses.replace(state, version_num=120000)).left == 100 - 3 - 4 - stays
+
+
+@pytest.mark.parametrize(("limit", "connections"), [({}, 7), ({"max_db_connections": 30}, 20 + 2 + 1)])
+def test_a_forced_users_pool_is_as_wide_as_its_users_line_and_one_more_after_a_reconnect(limit, connections) -> None:
+    forced = {"tracksolid_db": {"host": "db1", "user": "ana", "pool_size": 5, "reserve_pool_size": 2, **limit}}
+    users = {"ana": {"pool_size": 20}}
+    fleet = lab(pgbouncer_version="1.26.1", pgbouncer_databases=forced, pgbouncer_users=users)
+    found = budget.bill(fleet, "db1", server_state(), {})
+    # without a limit of its own the entry gets one full pool, by its own size, as its max_db_connections
+    assert {line.connections for line in found.takes if line.entry} == {connections}
 
 
 @pytest.mark.parametrize(("limit", "fits"), [(47, True), (48, False)])
@@ -151,3 +161,11 @@ def test_what_the_services_may_open_directly_is_said_where_it_is_the_incident() 
     # 20 + 20 + 18 + 15 + 6 + 16 + 12 + 6 + 4, against 100 - 3
     assert any("the 9 services that say so may open 117 connections, 20 more than the 97" in n for n in made().notes)
     assert not any("may open 117" in note for note in made(services=[]).notes)
+
+
+@pytest.mark.parametrize(("interval", "said"), [("0", True), ("2s", False), (None, True)])
+def test_a_statement_that_outlives_its_client_is_said_unless_the_server_ends_it(
+    interval: str | None, said: bool
+) -> None:
+    state = dataclasses.replace(server_state(), client_connection_check_interval=interval)
+    assert any("A statement whose client has gone runs on" in note for note in made(state).notes) is said

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -23,6 +23,10 @@ class Process:
     user_limits: dict[str, int]
     busy: Counter[tuple[str, str]] = field(default_factory=Counter)
     idle: Counter[tuple[str, str]] = field(default_factory=Counter)
+    outdated: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """Of the busy ones, those to close when they are released."""
+    welcomed: set[tuple[str, str]] = field(default_factory=set)
+    """The pools that know their server's parameters."""
 
     @property
     def connections(self) -> int:
@@ -44,8 +48,10 @@ class Process:
             self.busy[pool] += 1
             return True
         size = pools.user_pool_size.get(user, pools.pool_size)
-        limit = pools.pool(user) if waited_long else size
-        if self._count(entry=entry, user=user) >= limit:
+        reserve = pools.user_reserve_pool_size.get(user, pools.reserve_pool_size)
+        limit = size + reserve if waited_long else size
+        unlimited = not size or pool not in self.welcomed
+        if self._count(entry=entry, user=user) >= limit and not unlimited:
             return False
         full = pools.max_db_connections and self._count(entry=entry) >= pools.max_db_connections
         if full and not self._evict(lambda other: other[0] == entry):
@@ -54,7 +60,14 @@ class Process:
         if full and not self._evict(lambda other: other[1] == user):
             return False
         self.busy[pool] += 1
+        self.welcomed.add(pool)
         return True
+
+    def reconnect(self) -> None:
+        """Idle connections are closed at once, busy ones when they are released."""
+        self.idle.clear()
+        self.welcomed.clear()
+        self.outdated = Counter(self.busy)
 
     def _evict(self, belongs) -> bool:
         for other, number in self.idle.items():
@@ -69,7 +82,10 @@ class Process:
         if lent:
             pool = choose.choice(lent)
             self.busy[pool] -= 1
-            self.idle[pool] += 1
+            if self.outdated[pool]:
+                self.outdated[pool] -= 1
+            else:
+                self.idle[pool] += 1
 
 
 def entry_pools(name: str, forced: bool) -> st.SearchStrategy[EntryPools]:
@@ -93,12 +109,16 @@ FLEETS = st.tuples(
 
 
 @settings(max_examples=1500, deadline=None)
-@given(FLEETS, st.integers(0, 2**32))
-def test_the_bound_never_under_counts_the_simulation(fleet, seed: int) -> None:
+@given(FLEETS, st.integers(0, 2), st.integers(0, 2**32))
+def test_the_bound_never_under_counts_the_simulation(fleet, reconnects: int, seed: int) -> None:
     entries, limits = fleet
+    entries = tuple(replace(entry, reconnects=reconnects) for entry in entries)
     process, choose = Process({entry.name: entry for entry in entries}, limits), random.Random(seed)
     bound, peak = process_bound(entries, limits), 0
-    for _ in range(120):
+    reconnect_at = set(choose.sample(range(120), reconnects))
+    for step in range(120):
+        if step in reconnect_at:
+            process.reconnect()
         entry = choose.choice(entries)
         if choose.random() < 0.8:
             process.ask(entry.name, choose.choice(entry.users or USERS), waited_long=choose.random() < 0.6)
@@ -116,6 +136,23 @@ def test_the_bound_is_reached_where_every_client_stays() -> None:
             while process.ask(entry.name, user, waited_long=True):
                 pass
     assert process.connections == process_bound(entries) == 3 * 6 + 5
+
+
+def test_every_reconnect_adds_one_to_a_pool_whose_connections_are_all_busy() -> None:
+    entries = (EntryPools("shop", 3, 1, 0, ("ana",), reconnects=2),)
+    process = Process({entry.name: entry for entry in entries}, {})
+    for _ in range(3):
+        while process.ask("shop", "ana", waited_long=True):
+            pass
+        process.reconnect()
+    assert process.connections == process_bound(entries) == 3 + 1 + 2
+
+
+def test_a_pool_without_a_size_is_bounded_by_its_entry_alone() -> None:
+    assert EntryPools("shop", 0, 5, 40, ("ana",)).bound == 40
+    assert EntryPools("shop", 5, 5, 40, ("ana",), {"ana": 0}).bound == 40
+    with pytest.raises(ValueError, match="nothing bounds shop: the pool of ana has no size"):
+        _ = EntryPools("shop", 0, 5, 0, ("ana",)).bound
 
 
 def test_auth_query_admits_every_role_so_only_the_entry_limit_bounds_it() -> None:
