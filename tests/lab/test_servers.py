@@ -346,7 +346,6 @@ def test_entries_taken_out_again_shut_the_poolers_out_of_that_server(lab: Lab) -
     deployed()
     assert access(lab, "db2") == {}
     assert "poolward" not in on(lab, "db2", "cat /etc/postgresql/17/main/pg_hba.conf")
-    assert deployed().totals["success"] == 0
     assert poolward("verify", "inventories/lab.py").returncode == 0
     for pooler in POOLERS:
         address = lab.address(host_named(pooler))
