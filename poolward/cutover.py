@@ -7,9 +7,10 @@ import getpass
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from poolward import cutover_report, move, watch, witness
+from poolward import closing, cutover_report, move, watch, witness
 from poolward.budget_moves import AfterMove
 from poolward.errors import PoolwardError
+from poolward.evidence import Seen
 from poolward.moves import Goal
 from poolward.moving import Move, Run
 
@@ -28,6 +29,8 @@ class Cutover:
     bills: tuple[AfterMove, ...] = ()
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
+    _paths: set[closing.Path] = field(default_factory=set, init=False)
+    """Who connected directly before the run."""
 
     def announcement(self) -> Iterable[str]:
         """What will happen, before it does."""
@@ -70,7 +73,7 @@ class Cutover:
             took_over=took_over,
             user=getpass.getuser(),
         )
-        self._look_at_rest()
+        self._paths = closing.paths(self._look_at_rest(), [planned.service for planned in self.moves])
 
     def _end(self, *, ok: bool) -> None:
         """The run's end in the journal, its report, and the lease given back; what fails here hides no other error."""
@@ -78,20 +81,39 @@ class Cutover:
             return
         names = [planned.service.name for planned in self.moves]
         left = [name for name in names if name not in self._moved] + list(self.later)
+        ratios: dict[str, float] = {}
         with self._said():
-            self._look_at_rest()
-        self.run.journal.write("ended", moved=list(self._moved), left=left, direct=self._left_direct(), ok=ok)
+            seen = self._look_at_rest()
+            ratios = closing.multiplexing(seen)
+            if ok and self.goal == "pooled":
+                self._tell(seen, ratios)
+        self.run.journal.write(
+            "ended",
+            moved=list(self._moved),
+            left=left,
+            direct=self._left_direct(),
+            clients_per_server=ratios,
+            ok=ok,
+        )
         with self._said():
             self.run.lease.release()
         with self._said():
             report = cutover_report.make([self.run.journal.path], self.run.journal.report)
             self.run.say(f"the report: {report.page}")
 
-    def _look_at_rest(self) -> None:
-        """What is true between two moves, for the report."""
+    def _tell(self, seen: Seen, ratios: Mapping[str, float]) -> None:
+        for pooler, ratio in ratios.items():
+            self.run.say(f"{pooler}: {ratio:g} clients per server connection")
+        if not self.later:
+            for line in closing.offer(closing.unused(self._paths, seen)):
+                self.run.say(line)
+
+    def _look_at_rest(self) -> Seen:
+        """What is true before and after the moves, for the report."""
         look = watch.look(self.run.state, self.run.fleet, witness.asked(self.run.fleet.services))
         for server in self.run.fleet.servers:
             self.run.journal.write("look", "", **witness.counts(self.run.fleet, look, server))
+        return look.seen
 
     @contextlib.contextmanager
     def _said(self) -> Iterator[None]:
