@@ -33,6 +33,8 @@ _KEYWORD = re.compile(
     rf"(?P<value>'(?:[^'\\]|\\.)*'|(?!')(?:[^{_BLANKS}\\]|\\.|\\\Z)*)",
     re.DOTALL,
 )
+# In any other parameter an @ is the end of a password that should have been encoded.
+_MAY_HOLD_AT = ("application_name", "ApplicationName", "host", "options", "password", "user")
 # Where pgjdbc would look elsewhere than in front, or in a file of its own.
 _JDBC_DETOURS = ("PGHOST", "PGPORT", "PGDBNAME", *LOCATION, "service")
 
@@ -175,6 +177,8 @@ def _query(text: re.Match[str], decoded: Callable[[str], str]) -> Iterator[tuple
     for token in (text["query"] or "").split("&"):
         name, _, value = token.partition("=")
         if token and not re.fullmatch(r"[\w.-]+", decoded(name)):
+            raise unencoded()
+        if "@" in value and name not in _MAY_HOLD_AT:
             raise unencoded()
         if token:
             yield decoded(name), decoded(value), at + len(token) - len(value), at + len(token)

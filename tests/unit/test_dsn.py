@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from hypothesis import assume, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -225,8 +225,10 @@ SHAPES = [
 @given(signs, signs, st.sampled_from(SHAPES))
 @example("123/", "", SHAPES[0])
 @example("p@@", "@", SHAPES[0])
+@example("/", "?12=", SHAPES[0])
+@example("@", "?12=", SHAPES[0])
+@example("/", "?12=", "jdbc:postgresql://u:{}@h/d")
 def test_nothing_of_a_password_is_said_however_wrongly_it_is_written(before: str, after: str, shape: str) -> None:
-    assume(not ("@" in before and "?" in after and "=" in after))  # to every reader that is a host and a parameter
     said = everything_it_says(shape.replace("{}", f"{before}{MARK}{after}"))
     assert MARK not in said
 
