@@ -114,8 +114,8 @@ class Outcome:
 
     @property
     def filled(self) -> float:
-        """The peak, as a share of the bill."""
-        return self.peak() / self.bill.worst_case
+        """The peak, as a share of what can be reached."""
+        return self.peak() / sum(map(self.reachable, self.fleet.poolers))
 
     def reachable(self, pooler: str, reconnects: int = 0) -> int:
         """What one process can reach with the roles there are, by PgBouncer's own rules."""
@@ -162,14 +162,15 @@ def _roles(fleet: Fleet, pooler: Pooler) -> tuple[str, ...]:
 
 def _pools(pooler: Pooler, entry: Entry, users: tuple[str, ...], reconnects: int) -> EntryPools:
     forced = entry.keys.get("user")
+    reserved = bool(pooler.effective("reserve_pool_timeout"))  # 0 switches the reserve off
     return EntryPools(
         entry.name,
         pooler.entry_size(entry),
-        pooler.entry_reserve(entry),
+        pooler.entry_reserve(entry) * reserved,
         pooler.entry_limit(entry),
         (str(forced),) if forced else users,
         pooler.limits_per_user("pool_size"),
-        pooler.limits_per_user("reserve_pool_size"),
+        pooler.limits_per_user("reserve_pool_size") if reserved else {},
         reconnects,
     )
 

@@ -36,7 +36,7 @@ SEED = os.environ.get("FLEETS_SEED", "20")
 OF_TWO, OF_THREE = range(14), range(14, 20)
 """The fleets of the first two poolers, and those of all three."""
 SERVER_PORT, FIRST_PORT, AT_ONCE = 15432, 17000, 4
-MOST_CLIENTS, FILLED_WITHIN, AFTERWARDS = 110, 8, 2
+MOST_CLIENTS, FILLED_WITHIN, AFTERWARDS = 110, 15, 2
 RECONNECTS, LEAST_CONNECTIONS = 1, 30
 ALONE_PORT = 16999
 
@@ -61,7 +61,7 @@ def under_load(server: ScratchServer, versions: Mapping[str, Version], number: i
     name, choose = f"fleet{number:02}", random.Random(f"{SEED}/{number}")
     fleet = random_fleet(server.lab, choose, versions, name, server_port=SERVER_PORT, port=FIRST_PORT + number)
     with staged(server, name, fleet, versions) as stage:
-        full = sum(stage.outcome().reachable(pooler) for pooler in fleet.poolers)
+        full = sum(map(stage.outcome().reachable, fleet.poolers))
         load = fleet_load.start(stage.doors(), min(MOST_CLIENTS, 10 + 2 * full), f"{SEED}/{number}")
         try:
             until("the load has begun", lambda: stage.peak_so_far() >= 2, 60, interval=0.5)
@@ -116,7 +116,7 @@ def test_no_fleet_exceeds_its_bill(outcome: Outcome):
 def test_the_load_filled_most_of_them(request: pytest.FixtureRequest, fleets: str):
     outcomes: Mapping[int, Outcome] = request.getfixturevalue(fleets)
     filled = [round(outcome.filled, 2) for outcome in outcomes.values()]
-    assert sum(share >= 0.8 for share in filled) >= len(filled) / 2, f"FLEETS_SEED={SEED} {filled}"
+    assert sum(share >= 0.8 for share in filled) >= 0.6 * len(filled), f"FLEETS_SEED={SEED} {filled}"
 
 
 # Fleets made to reach what they may
