@@ -46,13 +46,12 @@ def test_any_text_passes_through_psql(lab: Lab, values: list[str]):
 
 
 def test_names_of_superusers_are_literals_in_the_lookup_function(lab: Lab):
-    names = [name for name in AWKWARD if name]
-    body = rendered("user_lookup.sql.j2", auth_role="it's \\ auth", allow_superusers=names)
+    names, nobody = [name for name in AWKWARD if name], "no \\'body\\"
+    texts = {"auth_role": "it's \\ auth", "allow_superusers": names, "nobody": nobody, "nobodys_secret": "'\\"}
+    body = rendered("user_lookup.sql.j2", **texts)
     for setting in ("on", "off"):  # as a session may have it
-        shown = psql(
-            lab, f"SET standard_conforming_strings = {setting}; SELECT count(*) FROM ({body.replace('$1', 'NULL')}) q"
-        )
-        assert shown == "0"
+        asked = f"SELECT name FROM ({body.replace('$1', 'NULL')}) q(name, secret)"
+        assert psql(lab, f"SET standard_conforming_strings = {setting}; {asked}") == nobody
 
 
 @pytest.fixture(scope="module")
