@@ -35,7 +35,7 @@ def interrupted(program: str, *arguments: str) -> tuple[int, str]:
         if "Starting operation" in line:
             os.killpg(child.pid, signal.SIGINT)
             break
-    rest, _ = child.communicate(timeout=60)
+    rest, _ = child.communicate(timeout=180)
     return child.returncode, said + rest
 
 
