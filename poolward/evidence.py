@@ -78,13 +78,16 @@ def census(seen: Seen, host: str, unit: str) -> Census:
     unmatched: list[Socket] = []
     backends, clients = _backends(seen), _clients(seen)
     # Processes that were forked share their parent's sockets; each socket is one session.
-    mine = {socket.local: socket for socket in seen.sockets[host] if socket.unit == unit}
-    for local, socket in mine.items():
-        if local in backends:
+    mine = {(socket.local, socket.peer): socket for socket in seen.sockets[host] if socket.unit == unit}
+    for (local, peer), socket in mine.items():
+        # One local port may serve two connections to different peers at once: then the pooler's port tells them apart.
+        client = clients.get(local)
+        through_pooler = client is not None and (local not in backends or peer.port == client.through)
+        if client is not None and through_pooler:
+            pooled.append(client)
+        elif local in backends:
             server, backend = backends[local]
             direct.append(DirectSession(server, backend, socket))
-        elif local in clients:
-            pooled.append(clients[local])
         else:
             unmatched.append(socket)
     return Census(tuple(direct), tuple(pooled), tuple(unmatched))

@@ -102,6 +102,8 @@ class PooledClient:
     waiting: bool
     wait: float
     """Seconds it has been waiting for a server connection."""
+    through: int = 0
+    """The port of the pooler it came in by."""
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,7 @@ def _client(row: Mapping[str, str]) -> PooledClient:
         application=row["application_name"] or "",
         waiting=row["state"].startswith("waiting"),
         wait=int(row["wait"]) + int(row["wait_us"]) / 1e6,
+        through=int(row["local_port"] or 0),
     )
 
 

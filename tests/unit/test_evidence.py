@@ -68,6 +68,21 @@ def test_a_socket_that_a_forked_worker_shares_is_one_session() -> None:
     assert len(found.direct) == 1
 
 
+def test_one_local_port_to_the_server_and_to_the_pooler_is_two_sessions() -> None:
+    """The kernel gives the same local port out again where the other end differs."""
+    through, straight = socket("a.service", 40000, POOL), socket("b.service", 40000, DB)
+    look = seen(
+        [through, straight], [backend(1, straight.local)], [dataclasses.replace(client(40000), through=6432)], []
+    )
+    assert [len(found) for found in _kinds(look, "a.service")] == [0, 1]
+    assert [len(found) for found in _kinds(look, "b.service")] == [1, 0]
+
+
+def _kinds(look: Seen, unit: str) -> tuple[tuple[object, ...], tuple[object, ...]]:
+    found = evidence.census(look, "app1", unit)
+    return found.direct, found.pooled
+
+
 def test_a_socket_nobody_names_is_neither_direct_nor_pooled() -> None:
     lost = socket("a.service", 40000, POOL)
     found = evidence.census(seen([lost], [], [], []), "app1", "a.service")
