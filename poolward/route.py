@@ -58,11 +58,13 @@ class Options:
 def planned(state: State, goal: Goal, options: Options, say: Callable[[str], None]) -> Cutover:
     """Look at every service and plan the run; raises Refused with every reason why it may not begin."""
     fleet = inventory.read_fleet(state.inventory)
-    chosen = [declared.name for declared in _chosen(fleet, options)]
+    asked_for = _chosen(fleet, options)
+    chosen = [declared.name for declared in asked_for if inventory.in_limit(state, declared.host)]
     every = _moves(state, fleet, goal, options, say)
     what = every.run.journal.what
     wanted = [one for one in every.moves if one.service.name in chosen and one.service.name not in every.done]
     skipped = {declared.name: f"stays direct: {declared.direct}" for declared in fleet.services if not declared.moves}
+    skipped |= {declared.name: "left out by --limit" for declared in asked_for if declared.name not in chosen}
     skipped |= {name: f"is {goal} already" for name in chosen if name in every.done}
     problems = [problem for name, found in every.problems.items() if name in chosen for problem in found]
     if goal == "direct":
