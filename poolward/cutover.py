@@ -35,7 +35,7 @@ class Cutover:
     def announcement(self) -> Iterable[str]:
         """What will happen, before it does."""
         for number, planned in enumerate(self.moves, 1):
-            origin, end = ends(planned)
+            origin, end = planned.ends
             yield f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}: {origin} → {end}"
         yield from map(str, self.bills)
         for name, reason in self.skipped.items():
@@ -124,12 +124,3 @@ class Cutover:
 
     def _left_direct(self) -> dict[str, str]:
         return {declared.name: declared.direct for declared in self.run.fleet.services if not declared.moves}
-
-
-def ends(planned: Move) -> tuple[str, str]:
-    """Where a service's connections come from and go to, in words."""
-    home = ", ".join(sorted({f"{a.host}:{a.port}/{a.database}" for a in planned.home.values()}))
-    pooled = ", ".join(
-        sorted({f"{t.address.host}:{t.address.port}/{t.address.database}" for t in planned.targets.values()})
-    )
-    return (home, pooled) if planned.goal == "pooled" else (pooled, home)

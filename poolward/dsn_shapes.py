@@ -199,7 +199,8 @@ def _keywords(text: str) -> Reading:
         found.value(item["name"], value, place if item["name"] in LOCATION else None)
         at = item.end()
     for name in LOCATION:
-        # in front, because behind the last value its own backslash could swallow the blank
+        # In front, because behind the last value its own backslash could swallow the blank. The default keeps this
+        # turn's name, and mypy cannot infer a lambda that has one.
         found.insertion(name, Place(0, 0, lambda new, name=name: f"{name}={_quoted(new)} "))  # type: ignore[misc]
     return found.reading("keywords")
 

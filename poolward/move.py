@@ -13,7 +13,7 @@ from poolward.acceptance import Sample, Soak, Terms
 from poolward.errors import PoolwardError
 from poolward.moving import Move, variables
 from poolward.observed import ServiceState
-from poolward.service import Address, Service
+from poolward.service import Service
 from poolward.witness import Witnessed
 
 INTERVAL = 1.0
@@ -32,7 +32,6 @@ def carry_out(move: Move) -> None:
     began = time.monotonic()
     move.run.lease.renew()
     seen = move.witness.look()
-    ends = [", ".join(sorted({f"{a.host}:{a.port}/{a.database}" for a in addresses})) for addresses in _ends(move)]
     move.event(
         "begun",
         host=move.service.host,
@@ -40,7 +39,7 @@ def carry_out(move: Move) -> None:
         entry=", ".join(sorted({one.entry for one in move.targets.values()})),
         direct=len(seen.census.direct),
         pooled=len(seen.census.pooled),
-        **{"from": ends[0], "to": ends[1]},
+        **dict(zip(("from", "to"), move.ends, strict=True)),
     )
     try:
         if move.goal == "pooled":
@@ -53,11 +52,6 @@ def carry_out(move: Move) -> None:
         raise _taken_back(move, error) from error
     seconds = round(time.monotonic() - began, 3)
     move.event("proved", seconds=seconds, soak=_soak(move), direct=last.direct, pooled=last.pooled)
-
-
-def _ends(move: Move) -> tuple[list[Address], list[Address]]:
-    direct, pooled = list(move.home.values()), [one.address for one in move.targets.values()]
-    return (direct, pooled) if move.goal == "pooled" else (pooled, direct)
 
 
 def _walk(move: Move, seen: Witnessed) -> Sample:

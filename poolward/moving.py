@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from pyinfra.api import Host, State
@@ -60,6 +60,13 @@ class Move:
         """The servers its connections end at."""
         return sorted({one.server for one in self.targets.values()})
 
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Where its connections come from and go to, in words."""
+        home = _told(self.home.values())
+        pooled = _told(one.address for one in self.targets.values())
+        return (home, pooled) if self.goal == "pooled" else (pooled, home)
+
     def event(self, step: str, **facts: object) -> str:
         """Journal a step here, and return its line for the host."""
         return self.run.journal.write(step, self.service.name, **facts)
@@ -75,3 +82,7 @@ def variables(declared: Service, state: ServiceState) -> dict[str, str]:
     if state.settings is None:
         raise PoolwardError(f"There is no {declared.env_file} on {declared.host}.", 'Correct "env_file" in `services`.')
     return env_file.variables(state.settings.content)
+
+
+def _told(addresses: Iterable[Address]) -> str:
+    return ", ".join(sorted({f"{one.host}:{one.port}/{one.database}" for one in addresses}))

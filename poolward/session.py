@@ -52,7 +52,7 @@ def sample(dsn: str, count: int, interval: float) -> None:
     with _session(dsn) as (server, _):
         for _ in range(count):
             print(json.dumps(_ask(server, "sample_activity", {})), flush=True)
-            time.sleep(interval)
+            time.sleep(interval)  # the distance between samples is what was asked for; nothing is waited for
 
 
 @contextmanager

@@ -43,8 +43,10 @@ def options(state: State) -> Options:
     """What `--data` of this run says; raises PoolwardError."""
     data = next(iter(state.inventory)).data
     only = str(data.get("only") or "")
+    pause, soak = data.get("pause_after"), data.get("soak")
     try:
-        pause, soak = data.get("pause_after"), data.get("soak")
+        if (pause is not None and int(str(pause)) < 1) or (soak is not None and not float(str(soak)) >= 0):
+            raise ValueError("too small")
         return Options(
             tuple(name.strip() for name in only.split(",") if name.strip()),
             int(str(pause)) if pause is not None else None,
@@ -53,7 +55,7 @@ def options(state: State) -> Options:
         )
     except ValueError as error:
         raise PoolwardError(
-            "pause_after and soak are numbers.",
+            "pause_after and soak are numbers, from 1 and from 0 on.",
             "--data pause_after=1 stops after one move; --data soak=10 is in seconds.",
         ) from error
 

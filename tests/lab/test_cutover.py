@@ -76,6 +76,7 @@ def test_no_journal_and_no_output_holds_a_password(lab: Lab) -> None:
 @pytest.fixture
 def second_connection(lab: Lab) -> Iterator[None]:
     """A part of the service that connects directly whatever its settings say: a second DSN somebody forgot."""
+    # It sleeps to keep its connection: that is all a forgotten worker does.
     code = (
         "import os, psycopg, time; "
         "c = psycopg.connect(os.environ['DATABASE_DSN'], host='db1', port=5432); time.sleep(3600)"

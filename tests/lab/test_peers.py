@@ -25,7 +25,7 @@ BOTH_WAYS = [("pool1", "pool3"), ("pool3", "pool1")]
 
 
 @pytest.fixture(scope="module")
-def peered(pool3: str) -> Iterator[None]:  # noqa: ARG001
+def peered(pool3: str) -> Iterator[None]:  # noqa: ARG001 - a fixture asks for another by a parameter alone
     deployed({"pgbouncer_peers": PEERS})
     yield
     deployed()
@@ -51,7 +51,7 @@ def _relay(client: socket.socket, address: str) -> None:
         ready.register(server, selectors.EVENT_READ, client)
         while True:
             for key, _ in ready.select():
-                read = key.fileobj.recv(65536)  # type: ignore[union-attr]
+                read = key.fileobj.recv(65536)  # type: ignore[union-attr]  # only sockets are registered
                 if not read:
                     return
                 key.data.sendall(read)

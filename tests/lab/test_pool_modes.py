@@ -25,7 +25,7 @@ Connect = Callable[..., Connection]
 
 
 @pytest.fixture(scope="module")
-def three_modes(pool3: str) -> Iterator[None]:  # noqa: ARG001
+def three_modes(pool3: str) -> Iterator[None]:  # noqa: ARG001 - a fixture asks for another by a parameter alone
     deployed({"pgbouncer_databases": ENTRIES})
     yield
     deployed()

@@ -62,7 +62,7 @@ def inventory(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def two_servers(lab: Lab, pool3: str, db2: str, inventory: str) -> Iterator[None]:  # noqa: ARG001
+def two_servers(lab: Lab, pool3: str, db2: str, inventory: str) -> Iterator[None]:  # noqa: ARG001 - a fixture asks for another by a parameter alone
     """Both servers behind all poolers, db2 for the first time; afterwards no pooler has anything on it."""
     purge_database(lab, db2)
     deployed(inventory=inventory)

@@ -285,6 +285,7 @@ def service(
     name: str, *needs: str, direct: int = 1, superuser: bool = False, declared: str = "transaction"
 ) -> ServiceAssessment:
     hazards = tuple(Hazard.of(what, "seen", 1, "socket") for what in needs)
+    # `declared` comes as a plain text from the tests' parameters.
     return ServiceAssessment(name, "app1", declared, Presence(direct, 0, superuser), hazards)  # type: ignore[arg-type]
 
 

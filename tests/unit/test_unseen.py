@@ -23,7 +23,7 @@ class Seen:
     fleet: Fleet
     servers: Mapping[str, ServerState]
 
-    def addresses(self, server: str) -> Mapping[str, str]:  # noqa: ARG002
+    def addresses(self, server: str) -> Mapping[str, str]:  # noqa: ARG002 - the survey's own signature
         return ADDRESSES
 
     def versions(self) -> Mapping[str, Version | None]:
