@@ -17,6 +17,8 @@ _POOLER = re.compile(
 )
 Place = tuple[str, int]
 """Address and port of a pooler's end of a connection."""
+Span = tuple[datetime, datetime | None]
+"""From when to when a connection was held; None: it still is."""
 
 
 @dataclass(frozen=True)
@@ -47,31 +49,44 @@ def backends(log: str) -> list[Backend]:
     return [*ended, *there.values()]
 
 
-def hang_ups(pooler_log: str) -> dict[Place, list[datetime]]:
-    """When a PgBouncer closed which of its server connections, from its log."""
-    found: dict[Place, list[datetime]] = {}
-    places: dict[str, Place] = {}
+def spans(pooler_log: str) -> dict[Place, list[Span]]:
+    """From when to when a PgBouncer held which of its server connections, from its log, oldest first of each place."""
+    found: dict[Place, list[Span]] = {}
+    begun: dict[str, tuple[Place, datetime]] = {}
     for told in filter(None, map(_POOLER.match, pooler_log.splitlines())):
+        at = datetime.fromisoformat(told["at"])
         if not told["end"]:
-            places[told["server"]] = (told["address"], int(told["port"]))
-        elif place := places.pop(told["server"], None):
-            found.setdefault(place, []).append(datetime.fromisoformat(told["at"]))
+            begun[told["server"]] = ((told["address"], int(told["port"])), at)
+        elif told["server"] in begun:
+            place, since = begun.pop(told["server"])
+            found.setdefault(place, []).append((since, at))
+    for place, since in begun.values():
+        found.setdefault(place, []).append((since, None))
     return found
 
 
-def held(of: Iterable[Backend], hang_ups: Mapping[Place, list[datetime]]) -> list[Backend]:
-    """The same backends, each until its pooler hung up.
+def held(of: Iterable[Backend], spans: Mapping[Place, list[Span]]) -> list[Backend]:
+    """The same backends, each until its pooler hung up; without those it hung up on before they were admitted.
 
     PostgreSQL takes some milliseconds more to end it, and the pooler, who does not wait for that, opens the next one.
+    RECONNECT hangs up on logins, too, and PostgreSQL admits one whose last message it has already.
     """
-    return [
-        replace(backend, closed=min(filter(None, (_hung_up(backend, hang_ups), backend.closed)), default=None))
-        for backend in of
+    found = []
+    for backend in of:
+        hung_up = _hung_up(backend, spans)
+        if hung_up is None or (backend.closed and backend.closed < hung_up):
+            found.append(backend)
+        elif hung_up > backend.opened:
+            found.append(replace(backend, closed=hung_up))
+    return found
+
+
+def _hung_up(backend: Backend, spans: Mapping[Place, list[Span]]) -> datetime | None:
+    """When its pooler did; None: it did not, or its log does not tell."""
+    begun = [
+        (since, until) for since, until in spans.get((backend.address, backend.port), ()) if since <= backend.opened
     ]
-
-
-def _hung_up(backend: Backend, hang_ups: Mapping[Place, list[datetime]]) -> datetime | None:
-    return next((at for at in hang_ups.get((backend.address, backend.port), ()) if at >= backend.opened), None)
+    return begun[-1][1] if begun else None
 
 
 def peak(of: Iterable[Backend]) -> int:

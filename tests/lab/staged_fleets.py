@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from functools import cached_property
 
 from poolward import budget, render, userlist
@@ -14,7 +13,7 @@ from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, AUTH_ROLE, USER_LIN
 from poolward.pools import EntryPools, process_bound
 from poolward.settings import Version
 from poolward.userlist import Secrets
-from tests.lab.connection_log import Backend, Place, backends, hang_ups, held, peak
+from tests.lab.connection_log import Backend, Place, Span, backends, held, peak, spans
 from tests.lab.fleet_load import Door
 from tests.lab.random_fleets import ROLES, auth_database, databases
 from tests.lab.scratch import ScratchPooler, ScratchServer
@@ -72,12 +71,14 @@ class Staged:
 
     def outcome(self, told: Mapping[str, int] | None = None) -> Outcome:
         """How it looks now."""
-        gone: dict[Place, list[datetime]] = {}
+        told_of: dict[Place, list[Span]] = {}
         for pooler in self.poolers:
-            gone |= hang_ups(pooler.log())
+            told_of |= spans(pooler.log())
         addresses = {pooler.name: pooler.address for pooler in self.poolers}
         seen = self.backends()
-        return Outcome(self.name, self.fleet, self.versions, self.bill, addresses, held(seen, gone), seen, told or {})
+        return Outcome(
+            self.name, self.fleet, self.versions, self.bill, addresses, held(seen, told_of), seen, told or {}
+        )
 
 
 @dataclass(frozen=True)
