@@ -6,6 +6,7 @@ standard input, out by standard output, neither printed nor kept in a command li
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from dataclasses import dataclass
@@ -101,7 +102,8 @@ def _hang_up(host: Host) -> None:
     """
     if found := transport(host):
         if isinstance(found.sock, socket.socket):
-            found.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # it is closed already
+                found.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         found.close()
     host.disconnect()
 
@@ -139,7 +141,9 @@ def _notice_silence(host: Host) -> None:
     """Have the connection break soon where the other side is silent: by itself TCP waits for a quarter of an hour."""
     if (found := transport(host)) and isinstance(found.sock, socket.socket):
         found.set_keepalive(_KEEPALIVE)
-        if hasattr(socket, "TCP_USER_TIMEOUT"):
+        if not hasattr(socket, "TCP_USER_TIMEOUT"):
+            return
+        with contextlib.suppress(OSError):  # the command that follows finds it closed
             found.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT * 1000)
 
 
