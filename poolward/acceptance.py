@@ -30,12 +30,23 @@ class Sample:
     limit: int
     health: str
     problems: tuple[str, ...]
+    process: float | None = None
+    """When its process was started, by its host's clock."""
+    seen: bool = True
+    """False where it could not be looked: the numbers say nothing."""
+
+    @classmethod
+    def unread(cls, at: float, reasons: Sequence[str]) -> Sample:
+        """A look that could not be made: unknown is not good."""
+        return cls(at, 0, 0, 0, 0.0, 0, 0, "", tuple(reasons), seen=False)
 
     @property
     def good(self) -> bool:
         return not self.problems
 
     def __str__(self) -> str:
+        if not self.seen:
+            return "not seen"
         return (
             f"direct {self.direct}, pooled {self.pooled}, waiting {self.waiting}, "
             f"all backends {self.backends} of {self.limit}"
@@ -60,7 +71,7 @@ def sample(
     sessions: Sessions,
     complaints: Sequence[str],
 ) -> Sample:
-    """Judge one look; `complaints` are the lines of the pooler's log that name the service since its restart."""
+    """Judge one look; `complaints` are sentences about what the poolers have against it."""
     return Sample(
         at=at,
         direct=len(census.direct),
@@ -70,20 +81,19 @@ def sample(
         backends=len(sessions.backends),
         limit=sessions.limit,
         health=service.health,
-        problems=tuple(_problems(terms, service, census, sessions, complaints)),
+        problems=(*_problems(terms, service, census, sessions), *complaints),
+        process=service.unit.started if service.unit else None,
     )
 
 
-def _problems(
-    terms: Terms, service: ServiceState, census: Census, sessions: Sessions, complaints: Sequence[str]
-) -> list[str]:
+def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Sessions) -> list[str]:
     found: list[str] = []
     if service.unit is not None and not service.unit.running:
         found.append(f"{service.unit.name} is {service.unit.active} ({service.unit.sub})")
     if terms.has_health and service.health != "200":
         found.append(f"its health URL answers {service.health or 'nothing'}")
     if terms.goal == "pooled":
-        found += _not_pooled(terms, census, complaints)
+        found += _not_pooled(terms, census)
     else:
         if census.pooled:
             found.append(f"{len(census.pooled)} of its sessions still go through the pooler")
@@ -99,7 +109,7 @@ def _problems(
     return found
 
 
-def _not_pooled(terms: Terms, census: Census, complaints: Sequence[str]) -> list[str]:
+def _not_pooled(terms: Terms, census: Census) -> list[str]:
     found: list[str] = []
     if census.direct:
         shown = "; ".join(str(session) for session in census.direct[:3])
@@ -108,26 +118,30 @@ def _not_pooled(terms: Terms, census: Census, complaints: Sequence[str]) -> list
         found.append("it has no session through the pooler yet")
     if census.longest_wait > terms.max_wait:
         found.append(f"a client has waited {census.longest_wait:.1f} s for a connection, over {terms.max_wait:g} s")
-    if complaints:
-        found.append(f"the pooler's log names it: {complaints[-1]}")
     return found
 
 
 @dataclass
 class Soak:
-    """The proof over time: first everything has to come true, then to stay true for `seconds`."""
+    """The proof over time: first everything has to come true, then to stay true for `seconds`, in one process."""
 
     seconds: float
     settle_seconds: float = SETTLE_SECONDS
+    one_process: bool = True
+    """Whether a service that is started anew after it had settled has failed."""
     _started: float | None = None
     _good_since: float | None = None
     _bad_since: float | None = None
     _settled: bool = False
+    _process: float | None = None
 
-    def add(self, look: Sample) -> Literal["going on", "proved", "failed"]:
+    def add(self, look: Sample) -> Literal["going on", "proved", "failed", "died"]:
         """Take one look into account. A miss that passes starts the soak anew; only so often, so that it ends."""
         self._started = look.at if self._started is None else self._started
         if look.good:
+            self._process = look.process if self._process is None else self._process
+            if self.one_process and look.process != self._process:
+                return "died"
             self._bad_since = None
             self._good_since = look.at if self._good_since is None else self._good_since
             return "proved" if look.at - self._good_since >= self.seconds else self._unless_late(look)

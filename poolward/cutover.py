@@ -50,7 +50,7 @@ class Cutover:
             number = self.moves.index(planned) + 1
             self.run.say(f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}")
             move.carry_out(planned)
-        except PoolwardError:
+        except Exception:
             self._end(ok=False)
             raise
         self._moved.append(planned.service.name)
@@ -97,6 +97,8 @@ class Cutover:
         )
         with self._said():
             self.run.lease.release()
+        if self.run.journal.broken:
+            self.run.say(self.run.journal.broken)
         with self._said():
             report = cutover_report.make([self.run.journal.path], self.run.journal.report)
             self.run.say(f"the report: {report.page}")
@@ -110,7 +112,12 @@ class Cutover:
 
     def _look_at_rest(self) -> Seen:
         """What is true before and after the moves, for the report."""
-        look = watch.look(self.run.state, self.run.fleet, witness.asked(self.run.fleet.services))
+        look = watch.look(
+            self.run.state,
+            self.run.fleet,
+            witness.asked(self.run.fleet.services),
+            without_poolers=self.goal == "direct",
+        )
         for server in self.run.fleet.servers:
             self.run.journal.write("look", "", **witness.counts(self.run.fleet, look, server))
         return look.seen

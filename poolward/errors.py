@@ -47,6 +47,19 @@ class CommandFailed(PoolwardError):
     """A command on a host ended with an error; `output` is its standard error, already free of secrets."""
 
 
+class Unreachable(CommandFailed):
+    """A host could not be reached, or the connection to it broke: what became of the command is not known."""
+
+
+class Unread(Refused):
+    """Not everything could be read. It may be a moment later."""
+
+    @property
+    def reasons(self) -> list[str]:
+        """Who could not be read, and why, one line each."""
+        return [f"{problem.where} could not be read: {problem.message.splitlines()[0]}" for problem in self.problems]
+
+
 def merged(problems: Iterable[Problem]) -> list[Problem]:
     """The same problem on several hosts as one: `pool1: x` and `pool2: x` become `pool1, pool2: x`."""
     hosts: dict[tuple[str, str, str], list[str]] = {}

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from poolward.errors import PoolwardError
+
 FOLDER = Path("journal")
 
 
@@ -24,6 +26,9 @@ class Journal:
     folder: Path = FOLDER
     run: str = field(default_factory=lambda: uuid.uuid4().hex)
     path: Path = field(init=False)
+    broken: str = field(default="", init=False)
+    """Why it could not be continued."""
+    _begun: bool = field(default=False, init=False)
 
     def __post_init__(self) -> None:
         started = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
@@ -35,7 +40,11 @@ class Journal:
         return self.path.with_suffix(".html")
 
     def write(self, step: str, service: str = "", **facts: object) -> str:
-        """Append one event and return its line, so that a host can keep the same."""
+        """Append one event and return its line, so that a host can keep the same.
+
+        Raises PoolwardError where the first one cannot be written; one that breaks off later stops no move and no way
+        back, and is told at the end.
+        """
         event: Mapping[str, object] = {
             "at": round(time.time(), 3),
             "run": self.run,
@@ -46,10 +55,16 @@ class Journal:
             **facts,
         }
         line = json.dumps(event, ensure_ascii=False, default=str)
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        with os.fdopen(handle, "a", encoding="utf-8") as file:
-            file.write(f"{line}\n")
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            with os.fdopen(handle, "a", encoding="utf-8") as file:
+                file.write(f"{line}\n")
+            self._begun = True
+        except OSError as error:
+            self.broken = f"The journal {self.path} could not be written: {error.strerror}."
+            if not self._begun:
+                raise PoolwardError(self.broken, "Make room, or start from a folder you may write to.") from error
         return line
 
 

@@ -20,6 +20,10 @@ SECONDS = 120
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+class LeaseLost(PoolwardError):
+    """Another run has the fleet by now: what was begun here is its to finish, and not to be touched any more."""
+
+
 @dataclass
 class Lease:
     """The right to move services of a fleet."""
@@ -49,9 +53,14 @@ class Lease:
         return f"took over the lease of {_told(says)}, which ended without giving it back" if state == "after" else ""
 
     def renew(self) -> None:
-        """Renew it when a quarter of it has passed; raises PoolwardError when somebody else has it by now."""
+        """Renew it when a quarter of it has passed; raises LeaseLost when somebody else has it by now."""
         if time.monotonic() - self._renewed > SECONDS / 4:
-            remote.must(self.host, self._command("renew", "renew the lease on the fleet"))
+            answer = remote.must(self.host, self._command("renew", "renew the lease on the fleet"))
+            if answer.startswith("lost"):
+                raise LeaseLost(
+                    f"Another run has taken the fleet over: {_told(answer.partition(chr(10))[2])}.",
+                    "Nothing more was done here; that run, or the next one, finishes what was begun.",
+                )
             self._renewed = time.monotonic()
 
     def release(self) -> None:

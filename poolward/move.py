@@ -5,23 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
+from functools import partial
+from typing import TypeVar
 
 import gevent
 
-from poolward import env_file, moves, remote, service, shell, trial
-from poolward.acceptance import Sample, Soak, Terms
-from poolward.errors import PoolwardError
+from poolward import env_file, moves, remote, service, shell, soaking, trial
+from poolward.acceptance import Sample
+from poolward.errors import PoolwardError, Unreachable, Unread
+from poolward.lease import LeaseLost
 from poolward.moving import Move, variables
 from poolward.observed import ServiceState
 from poolward.service import Service
 from poolward.witness import Witnessed
 
-INTERVAL = 1.0
-"""Seconds between two looks of a proof."""
 RESTART_SECONDS = 120
-_SAY_EVERY = 5.0
-_BACK_SOAK = 3.0
-"""Seconds for which a service that was taken back has to stay as it was."""
+PATIENCE = 120.0
+"""Seconds for which a way back waits for what does not answer: a host that reboots, a server that is restarted."""
+T = TypeVar("T")
 
 
 def carry_out(move: Move) -> None:
@@ -32,6 +34,7 @@ def carry_out(move: Move) -> None:
     began = time.monotonic()
     move.run.lease.renew()
     seen = move.witness.look()
+    move.touched = seen.state.unproved is not None
     move.event(
         "begun",
         host=move.service.host,
@@ -44,14 +47,16 @@ def carry_out(move: Move) -> None:
     try:
         if move.goal == "pooled":
             _try_login(move, seen)
-        last = _walk(move, seen)
+            last = _walk(move, seen)
+        else:
+            last = _patiently(move, partial(_back_as_wanted, move))
     except PoolwardError as error:
         move.event("failed", reason=error.message, hint=error.hint)
-        if move.goal == "direct":
+        if move.goal == "direct" or isinstance(error, LeaseLost):
             raise PoolwardError(f"{move.service.name}: {error.message}", error.hint or _stays(move)) from error
         raise _taken_back(move, error) from error
     seconds = round(time.monotonic() - began, 3)
-    move.event("proved", seconds=seconds, soak=_soak(move), direct=last.direct, pooled=last.pooled)
+    move.event("proved", seconds=seconds, soak=soaking.seconds(move), direct=last.direct, pooled=last.pooled)
 
 
 def _walk(move: Move, seen: Witnessed) -> Sample:
@@ -83,18 +88,24 @@ def _switch(move: Move, state: ServiceState) -> None:
         30,
         path=state.path,
         mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
-        # The way back is what was there before the first rewrite of a move, not what an interrupted one left.
-        keep=move.goal == "pooled" and state.unproved is None,
+        keep=move.goal == "pooled" and _is_original(move, state),
         event=event,
     )
+    move.touched = True
     lines = [base64.b64encode(content).decode() for content in (old, env_file.replaced(old, changes))]
     remote.must(move.host, command, stdin="\n".join((*lines, "")))
     kept = f"  (kept: {state.path}.before-poolward)" if move.goal == "pooled" else ""
     move.run.say(f"✓ switched {', '.join(changes)} in {state.path}{kept}")
 
 
+def _is_original(move: Move, state: ServiceState) -> bool:
+    """Whether the settings are the way back: what was there before a move, not what an interrupted one left."""
+    return state.unproved is None or (state.before is None and move.position(state).settings == "direct")
+
+
 def _restart(move: Move, seen: Witnessed) -> None:
     unit = move.service.unit
+    move.touched = True
     move.witness.log_since = seen.clocks
     event = move.event("restarting")
     command = shell.script("restart_service", f"restart {unit}", RESTART_SECONDS, unit=unit, event=event)
@@ -103,83 +114,96 @@ def _restart(move: Move, seen: Witnessed) -> None:
     move.run.say(f"✓ restarted {unit}  {seconds:.1f} s")
 
 
-def _soak(move: Move) -> float:
-    return move.service.soak if move.goal == "pooled" else min(move.service.soak, _BACK_SOAK)
-
-
 def _prove(move: Move, state: ServiceState) -> Sample:
-    last = _soaked(move, Soak(_soak(move)))
+    last = soaking.proved(move)
     event = move.event("settled", direct=last.direct, pooled=last.pooled)
     finish = shell.script(
         "finish_service", "mark it as proved", 15, path=state.path, forget=move.goal == "direct", event=event
     )
-    remote.must(move.host, finish)
-    move.run.say(f"✓ proved for {_soak(move):g} s: {last}")
+    # What is proved is not taken back because the mark could not be wiped off at once.
+    _patiently(move, partial(remote.must, move.host, finish))
+    move.run.say(f"✓ proved for {soaking.seconds(move):g} s: {last}")
     return last
-
-
-def _soaked(move: Move, soak: Soak) -> Sample:
-    """The last look of a proof that held; raises PoolwardError with the numbers of one that did not."""
-    terms = Terms(move.goal, move.service.max_wait, bool(move.service.health))
-    told = float("-inf")
-    while True:
-        began = time.monotonic()
-        move.run.lease.renew()
-        seen = move.witness.look()
-        server = seen.fullest(move.servers)
-        found = seen.sample(began, terms, server)
-        move.event("look", **seen.numbers(found, server))
-        result = soak.add(found)
-        if result == "proved":
-            return found
-        if result == "failed":
-            raise PoolwardError(f"{'; '.join(found.problems) or 'it did not stay as it should'} ({found}).")
-        if began - told >= _SAY_EVERY:
-            told = began
-            waits = f"; not yet: {found.problems[0]}" if found.problems else ""
-            move.run.say(f"… proving, {soak.left(began):.0f} s of soak left: {found}{waits}")
-        gevent.sleep(max(0.0, INTERVAL - (time.monotonic() - began)))
 
 
 def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     """Undo what was done to the service and prove it; returns the error to raise, with both where that failed too."""
     began = time.monotonic()
-    back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved)
     name = move.service.name
+    untouched = PoolwardError(f"{name}: {error.message}", f"Its settings were not touched. {error.hint}".strip())
+    if not move.touched:
+        return untouched
+    move.run.say(f"✗ {error.message}\n… taking it back")
+    back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved)
     try:
-        seen = back.witness.look()
-        path = seen.state.path
-        if seen.state.unproved is None:
-            return PoolwardError(f"{name}: {error.message}", f"Its settings were not touched. {error.hint}".strip())
-        if seen.state.before is not None:
-            event = back.event("taking_back", path=path)
-            remote.must(
-                back.host, shell.script("take_back_service", "put its settings back", 30, path=path, event=event)
-            )
-            seen = back.witness.look()
-        last = _walk(back, seen)
+        last = _patiently(back, partial(_back_as_it_was, back))
+    except LeaseLost as lost:
+        return PoolwardError(f"{name}: {error.message}\n  {lost.message}", lost.hint)
     except PoolwardError as second:
-        move.event("stuck", reason=f"{error.message} / {second.message}", commands=by_hand(move.service))
+        commands = by_hand(move.service)
+        move.event("stuck", reason=f"{error.message} / {second.message}", commands=commands)
         return PoolwardError(
             f"{name}: {error.message}\n  And taking it back failed: {second.message}",
-            f"On {move.service.host}, as root: {' && '.join(by_hand(move.service))}",
+            f"Run deploy/rollback.py as soon as its hosts answer; or on {move.service.host}, as root: "
+            f"{' && '.join(commands)}",
         )
+    if last is None:
+        return untouched
     seconds = round(time.monotonic() - began, 3)
     move.event("taken_back", reason=error.message, direct=last.direct, pooled=last.pooled, seconds=seconds)
     return PoolwardError(
         f"TAKEN BACK  {name}: {error.message}",
-        f"Restored {path}, restarted, proved: {last.direct} direct, {last.pooled} pooled. Nothing else was touched. "
-        f"{error.hint}".strip(),
+        f"Restored {move.service.env_file}, restarted, proved: {last.direct} direct, {last.pooled} pooled. "
+        f"Nothing else was touched. {error.hint}".strip(),
     )
+
+
+def _patiently(move: Move, attempt: Callable[[], T]) -> T:
+    """Try again while what is needed does not answer, for PATIENCE at most; any other error ends it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return attempt()
+        except (Unreachable, Unread) as error:
+            if time.monotonic() >= deadline:
+                raise
+            reasons = error.reasons if isinstance(error, Unread) else [error.message]
+            move.run.say(f"… waiting, up to {deadline - time.monotonic():.0f} s more: {'; '.join(reasons)}")
+            gevent.sleep(soaking.INTERVAL)
+
+
+def _back_as_wanted(move: Move) -> Sample:
+    return _walk(move, _at_rest(move))
+
+
+def _back_as_it_was(back: Move) -> Sample | None:
+    """The settings from before the move, byte by byte, and a service that runs with them; None if nothing was begun."""
+    seen = _at_rest(back)
+    state = seen.state
+    if state.unproved is None:
+        return None
+    if state.before is not None and (state.settings is None or state.before.content != state.settings.content):
+        event = back.event("taking_back", path=state.path)
+        command = shell.script("take_back_service", "put its settings back", 30, path=state.path, event=event)
+        remote.must(back.host, command)
+        seen = back.witness.look()
+    return _walk(back, seen)
+
+
+def _at_rest(move: Move) -> Witnessed:
+    """A look at what is true once nothing changes it any more: a command may outlive the connection it came by."""
+    move.run.lease.renew()
+    remote.must(move.host, shell.script("wait_service", "wait for earlier commands to end", 110))
+    return move.witness.look()
 
 
 def by_hand(declared: Service) -> list[str]:
     """The commands that put a service back by hand, as root on its host."""
     path = declared.env_file
     return [
-        f"cp --preserve=all {path}.before-poolward {path}",
+        f"if [ -f {path}.before-poolward ]; then mv {path}.before-poolward {path}; fi",
         f"systemctl restart {declared.unit}",
-        f"rm {path}.unproved-poolward",
+        f"rm -f {path}.unproved-poolward",
     ]
 
 

@@ -43,9 +43,12 @@ class Move:
     """Where each goes without."""
     resolved: Resolved
     witness: Witness = field(init=False)
+    touched: bool = field(default=False, init=False)
+    """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
 
     def __post_init__(self) -> None:
-        self.witness = Witness(self.run.state, self.run.fleet, self.service)
+        back = self.goal == "direct"
+        self.witness = Witness(self.run.state, self.run.fleet, self.service, without_poolers=back)
 
     @property
     def host(self) -> Host:

@@ -6,18 +6,27 @@ standard input, out by standard output, neither printed nor kept in a command li
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import struct
 from dataclasses import dataclass
+from weakref import WeakKeyDictionary
 
-from paramiko import SSHException
+from gevent.lock import RLock
+from paramiko import SSHException, Transport
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import ConnectError
 
 from poolward import shell
-from poolward.errors import CommandFailed
+from poolward.errors import CommandFailed, Unreachable
 from poolward.shell import Command
 
 _SUDO_REFUSES = ("sudo: a password is required", "sudo: no password was provided", "incorrect password attempt")
+
+_KEEPALIVE, _SILENT = 5, 20
+"""Seconds between two signs of life on an SSH connection, and after how many without an answer it counts as broken."""
+_locks: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -35,10 +44,12 @@ class Output:
 def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     """Run a command as the host's own data says (`_sudo`, `_sudo_password`, …) and return what it printed.
 
-    Connects first where `--limit` left the host out. Raises CommandFailed when the connection fails or breaks, when
-    sudo refuses, or when the command outlives its own bound. A command that merely exits non-zero is returned.
+    Connects first where `--limit` left the host out, or where the connection broke. Raises Unreachable when the
+    connection fails or breaks, or when the command outlives its own bound, CommandFailed when sudo refuses. A command
+    that merely exits non-zero is returned.
     """
     connect(host)
+    used = transport(host)
     arguments, _ = pop_global_arguments(host.state, host, {})
     connector_arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
     # The bound lives in the command itself; this one is for a connection that hangs with it.
@@ -51,6 +62,9 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
             **(connector_arguments | {"_stdin": stdin}),
         )
     except (TimeoutError, OSError, SSHException, EOFError) as error:
+        with _lock(host):
+            if transport(host) is used:
+                _hang_up(host)
         raise _broken(host, command, type(error).__name__) from error
     if not succeeded and _is_gone(host):
         raise _broken(host, command, "closed by the other side")
@@ -59,8 +73,8 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     return Output(output.stdout, output.stderr, succeeded)
 
 
-def _broken(host: Host, command: Command, how: str) -> CommandFailed:
-    return CommandFailed(
+def _broken(host: Host, command: Command, how: str) -> Unreachable:
+    return Unreachable(
         f"{host.name}: the connection broke while it was asked to {command.purpose} ({how}).",
         "Nothing is known of how it ended there. Check that the host is reachable, then run again.",
     )
@@ -68,11 +82,30 @@ def _broken(host: Host, command: Command, how: str) -> CommandFailed:
 
 def _is_gone(host: Host) -> bool:
     """Whether an SSH connection has ended: pyinfra reports a command that was cut off by that as one that failed."""
-    client = getattr(host.connector, "client", None)
-    if client is None:
+    if getattr(host.connector, "client", None) is None:
         return False
-    transport = client.get_transport()
-    return transport is None or not transport.is_active()
+    found = transport(host)
+    return found is None or not found.is_active()
+
+
+def transport(host: Host) -> Transport | None:
+    """The SSH connection to a host; None where there is none."""
+    client = getattr(host.connector, "client", None)
+    return client.get_transport() if client is not None else None
+
+
+def _hang_up(host: Host) -> None:
+    """Give a connection up, so that the next command makes a new one.
+
+    A command that still waits in this machine's buffers must not reach the host later, when the network is back and
+    what it was to do has been taken back: they are thrown away.
+    """
+    if found := transport(host):
+        if isinstance(found.sock, socket.socket):
+            with contextlib.suppress(OSError):  # it is closed already
+                found.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        found.close()
+    host.disconnect()
 
 
 def must(host: Host, command: Command, *, stdin: str | None = None) -> str:
@@ -84,15 +117,34 @@ def must(host: Host, command: Command, *, stdin: str | None = None) -> str:
 
 
 def connect(host: Host) -> None:
-    """Connect to a host that is not connected yet; raises CommandFailed when it cannot be reached."""
-    if host.connected:
-        return
-    try:
-        host.connect(reason="its state is needed", show_errors=False, raise_exceptions=True)
-        # Only activated hosts are disconnected at the end of a run, and with that its sudo helper removed.
-        host.state.activated_hosts.add(host)
-    except ConnectError as error:
-        raise CommandFailed(f"{host.name} cannot be reached: {error}", "Check its address and your ssh key.") from error
+    """Connect to a host that is not connected, or no more; raises Unreachable when it cannot be reached."""
+    with _lock(host):
+        if host.connected and _is_gone(host):
+            _hang_up(host)
+        if not host.connected:
+            try:
+                host.connect(reason="its state is needed", show_errors=False, raise_exceptions=True)
+            except ConnectError as error:
+                hint = "Check its address and your ssh key."
+                raise Unreachable(f"{host.name} cannot be reached: {error}", hint) from error
+            # Only activated hosts are disconnected at the end of a run, and with that its sudo helper removed.
+            host.state.activated_hosts.add(host)
+        _notice_silence(host)
+
+
+def _lock(host: Host) -> RLock:
+    """A host that plays two parts is asked by two at once, and one of them makes its connection anew."""
+    return _locks.setdefault(host, RLock())
+
+
+def _notice_silence(host: Host) -> None:
+    """Have the connection break soon where the other side is silent: by itself TCP waits for a quarter of an hour."""
+    if (found := transport(host)) and isinstance(found.sock, socket.socket):
+        found.set_keepalive(_KEEPALIVE)
+        if not hasattr(socket, "TCP_USER_TIMEOUT"):
+            return
+        with contextlib.suppress(OSError):  # the command that follows finds it closed
+            found.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _SILENT * 1000)
 
 
 def last_lines(text: str, count: int = 6) -> str:

@@ -105,7 +105,8 @@ def _moves(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callab
             f"{', '.join(ours)}: only services with a `unit` and an `env_file` are moved by this version.",
             "Give both, or `direct` with the reason.",
         )
-    look = watch.look(state, fleet, witness.asked(movable))
+    # The way back leads past the poolers: one that cannot be asked does not bar it.
+    look = watch.look(state, fleet, witness.asked(movable), without_poolers=goal == "direct")
     states = {declared.name: look.applications[declared.host].services[declared.name] for declared in movable}
     meanings = names.resolved(state, movable, states)
     run = _run(state, fleet, goal, options.inventory, say)

@@ -11,7 +11,7 @@ from gevent.pool import Pool
 from pyinfra.api import State
 
 from poolward import inventory, observe
-from poolward.errors import PoolwardError, Problem, Refused
+from poolward.errors import PoolwardError, Problem, Unread
 from poolward.fleet import Fleet, Server
 from poolward.observed import PoolerState, ServerState
 from poolward.settings import Version
@@ -56,7 +56,7 @@ class Survey:
 
 
 def take(state: State, fleet: Fleet, poolers: Iterable[str]) -> Survey:
-    """Read these poolers and their servers, in parallel; raises Refused with every host that could not be read."""
+    """Read these poolers and their servers, in parallel; raises Unread with every host that could not be read."""
     names = list(poolers)
     servers = {server.name: server for server in fleet.servers_of(names)}
     others = [name for name in fleet.servers if name not in servers and inventory.in_limit(state, name)]
@@ -92,7 +92,7 @@ def databases_of_interest(fleet: Fleet, server: Server) -> list[str]:
 
 
 def together(jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
-    """Run named jobs in parallel and return all their results; raises Refused with all their errors."""
+    """Run named jobs in parallel and return all their results; raises Unread with all their errors."""
     problems: list[Problem] = []
     results: dict[str, T] = {}
 
@@ -105,5 +105,5 @@ def together(jobs: Mapping[str, Callable[[], T]]) -> dict[str, T]:
 
     Pool(20).map(one, jobs)
     if problems:
-        raise Refused("Not everything could be read; no host was changed.", sorted(problems))
+        raise Unread("Not everything could be read; no host was changed.", sorted(problems))
     return results

@@ -27,9 +27,9 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
     transport = _transport(host)
     try:
         channel = transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=_OPEN_SECONDS)
-    except SSHException as error:
+    except (SSHException, OSError, EOFError) as error:
         raise CommandFailed(
-            f"{host.name} cannot open a connection to {address}:{port}: {error}.",
+            f"{host.name} cannot open a connection to {address}:{port}: {error or type(error).__name__}.",
             "Is the pooler reachable from there (firewall, listen_addr)? sshd must allow it (AllowTcpForwarding).",
         ) from error
     server = socket.create_server(("127.0.0.1", 0), backlog=1)
@@ -43,15 +43,13 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
 
 
 def _transport(host: Host) -> Transport:
-    client = getattr(host.connector, "client", None)
-    transport = client.get_transport() if client is not None else None
+    transport = remote.transport(host)
     if transport is None:
         raise CommandFailed(
             f"{host.name} is not reached by SSH, so nothing can be tried along its services' own path.",
             "Give it an ssh_hostname in the inventory.",
         )
-    found: Transport = transport
-    return found
+    return transport
 
 
 def _serve(server: socket.socket, channel: Channel) -> None:

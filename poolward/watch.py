@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from pyinfra.api import State
@@ -40,6 +40,8 @@ class Look:
 
     applications: Mapping[str, ApplicationState]
     seen: Seen
+    silent: Mapping[str, str] = field(default_factory=dict)
+    """By pooler that could not be asked why not: who is connected through it is not known."""
 
 
 def look(
@@ -49,17 +51,30 @@ def look(
     *,
     health_timeout: int = 5,
     log_since: Mapping[str, float] | None = None,
+    without_poolers: bool = False,
 ) -> Look:
-    """Look at these services (by host) and at every pooler and server, in parallel; raises Refused if any is silent.
+    """Look at these services (by host) and at every pooler and server, in parallel; raises Unread if any is silent.
 
-    `log_since` gives, by pooler and in its own clock, from when on its log is read.
+    `log_since` gives, by pooler and in its own clock, from when on its log is read. `without_poolers` is for a way back
+    to the server, which a pooler that cannot be asked must not bar.
     """
     since = log_since or {}
     ports = sorted({server.port for server in fleet.servers.values()} | {listen_port(fleet, p) for p in fleet.poolers})
-    jobs: dict[str, Callable[[], ApplicationState | Traffic | Sessions]] = {}
+    silent: dict[str, str] = {}
+
+    def of_pooler(name: str) -> Traffic | None:
+        try:
+            return traffic(state, name, since.get(name, 0.0))
+        except PoolwardError as error:
+            if not without_poolers:
+                raise
+            silent[name] = error.message
+            return None
+
+    jobs: dict[str, Callable[[], ApplicationState | Traffic | Sessions | None]] = {}
     for name, services in asked.items():
         jobs[f"application {name}"] = partial(application, state, name, list(services), ports, health_timeout)
-    jobs |= {f"pooler {name}": partial(traffic, state, name, since.get(name, 0.0)) for name in fleet.poolers}
+    jobs |= {f"pooler {name}": partial(of_pooler, name) for name in fleet.poolers}
     jobs |= {f"server {name}": partial(sessions, state, fleet, name) for name in fleet.servers}
     answers = survey.together(jobs)
     applications = {
@@ -72,6 +87,7 @@ def look(
             {n: found for n in fleet.servers if isinstance(found := answers[f"server {n}"], Sessions)},
             {n: found for n in fleet.poolers if isinstance(found := answers[f"pooler {n}"], Traffic)},
         ),
+        silent,
     )
 
 

@@ -53,7 +53,7 @@ class Witnessed:
 
     def sample(self, at: float, terms: Terms, server: str) -> Sample:
         """The look judged."""
-        return sample(at, terms, self.state, self.census, self.look.seen.sessions[server], self._complaints())
+        return sample(at, terms, self.state, self.census, self.look.seen.sessions[server], self._complaints(terms))
 
     def fullest(self, servers: Sequence[str]) -> str:
         """Which of these servers has the least room left."""
@@ -72,11 +72,24 @@ class Witnessed:
         }
         return {**own, **counts(self.fleet, self.look, server)}
 
-    def _complaints(self) -> list[str]:
+    def _complaints(self, terms: Terms) -> list[str]:
+        """What the poolers have against it, in sentences."""
+        if terms.goal == "direct":
+            return list(self._perhaps_pooled())
+        own = self.look.seen.traffic.get(self.service.pooler)
+        stopped = [f"PgBouncer does not run on {self.service.pooler}"] if own and not own.running else []
         log = [line for traffic in self.look.seen.traffic.values() for line in traffic.log]
         others = [census for name, census in self.censuses.items() if name != self.service.name]
         addresses = {socket.local.address for socket in self.look.seen.sockets[self.service.host]}
-        return [line for address in addresses for line in evidence.complaints(log, self.census, others, address)]
+        lines = [line for address in addresses for line in evidence.complaints(log, self.census, others, address)]
+        return stopped + [f"the pooler's log names it: {line}" for line in lines[-1:]]
+
+    def _perhaps_pooled(self) -> Iterable[str]:
+        """A pooler that cannot be asked cannot say whether a connection to its port is a session of the service."""
+        for name in self.look.silent:
+            port = self.fleet.poolers[name].port
+            if count := sum(1 for socket in self.census.unmatched if socket.peer.port == port):
+                yield f"{name} cannot be asked, and {count} of its connections lead to port {port}"
 
 
 def counts(fleet: Fleet, look: Look, server: str) -> dict[str, object]:
@@ -114,15 +127,18 @@ class Witness:
     service: Service
     log_since: Mapping[str, float] = field(default_factory=dict)
     """By pooler, and in its own clock, from when on its log counts."""
+    without_poolers: bool = False
+    """Whether a pooler that cannot be asked is no obstacle."""
 
     def look(self) -> Witnessed:
-        """Look once at everything; raises Refused with every host that could not be read."""
+        """Look once at everything; raises Unread with every host that could not be read."""
         found = watch.look(
             self.state,
             self.fleet,
             asked(self.fleet.services, with_health=self.service.name),
             health_timeout=max(1, math.ceil(self.service.health_timeout)),
             log_since=self.log_since,
+            without_poolers=self.without_poolers,
         )
         return Witnessed(self.fleet, self.service, found)
 

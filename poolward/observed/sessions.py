@@ -127,12 +127,15 @@ class Traffic:
     """Seconds the client that waits longest has waited."""
     log: tuple[str, ...]
     """What it said of failing clients and servers since it was asked last."""
+    running: bool = True
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> Traffic:
         """Read the output of `observe_traffic.sh`; raises Unreadable when any part of it is missing."""
         found = sections(lines)
         try:
+            if "stopped" in found:
+                return cls(float(found["clock"][0]), (), (), 0.0, (), running=False)
             pools = list(csv.DictReader(found["pools"]))
             return cls(
                 float(found["clock"][0]),

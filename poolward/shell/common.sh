@@ -18,6 +18,14 @@ hba_block() {
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# alone SECONDS: of all that changes services on this host, only this from here on. A command whose connection broke
+# may still be at work when the way back comes by another one.
+alone() {
+    mkdir -p "$state_dir"
+    exec 8>>"$state_dir/services.lock"
+    flock -w "$1" 8 || fail "an earlier command is still changing a service here"
+}
+
 # ask DATABASE PSQL-ARGUMENT...: PostgreSQL, as the operating system's postgres, in a session that cannot write.
 ask() {
     # PGDATABASE and not -d, which takes a name with = in it for a connection string

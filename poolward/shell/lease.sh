@@ -23,8 +23,7 @@ take)
     if [ -n "$owner" ] && [ "$owner" != "$token" ]; then printf 'after %s %s\n%s\n' "$((now - expires))" "$owner" "$says"; else printf 'free 0 -\n\n'; fi
     ;;
 renew)
-    [ "$owner" = "$token" ] || fail "the lease was taken over: $says"
-    write
+    if [ -n "$owner" ] && [ "$owner" != "$token" ]; then printf 'lost\n%s\n' "$says"; else write; fi
     ;;
 release)
     [ "$owner" != "$token" ] || rm -f "$file"

@@ -1,5 +1,6 @@
 # Restart one service and nothing else; prints how long it took, in seconds.
 # variables: unit, event
+alone 15
 journal "$event" || :
 start=$(date +%s.%N)
 systemctl reset-failed "$unit" 2>/dev/null || :

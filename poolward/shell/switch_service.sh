@@ -3,10 +3,17 @@
 # variables: path, mark (one line, what the move says of itself), keep (what is there now is the way back), event
 read -r expected
 read -r wanted
+alone 15
 new=$path.poolward-new
 before=$path.before-poolward
 unproved=$path.unproved-poolward
-trap 'rm -f "$new" "$before.part" "$unproved.part"' EXIT
+kept=
+clean() {
+    rm -f "$new" "$before.part" "$unproved.part"
+    # Without the mark nothing was begun, and there is nothing to go back from.
+    if [ -n "$kept" ] && [ ! -f "$unproved" ]; then rm -f "$before"; fi
+}
+trap clean EXIT
 printf '%s' "$expected" | base64 -d | cmp -s - "$path" || fail "$path was changed by somebody else meanwhile"
 
 # The way back first: the bytes with owner, mode and attributes, then the mark that says there is one to be taken.
@@ -14,6 +21,7 @@ if [ -n "$keep" ]; then
     cp --preserve=all "$path" "$before.part"
     sync "$before.part"
     mv -f "$before.part" "$before"
+    kept=yes
 fi
 printf '%s\n' "$mark" >"$unproved.part"
 sync "$unproved.part"

@@ -1,0 +1,2 @@
+# Wait until a command that changes a service has ended, whoever gave it.
+alone 100

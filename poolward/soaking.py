@@ -1,0 +1,63 @@
+"""The proof of a move while it goes on: look after look, each one journalled, until it holds or does not."""
+
+from __future__ import annotations
+
+import time
+
+import gevent
+
+from poolward.acceptance import Sample, Soak, Terms
+from poolward.errors import PoolwardError, Unreachable, Unread
+from poolward.moving import Move
+
+INTERVAL = 1.0
+"""Seconds between two looks of a proof."""
+BACK_SECONDS = 3.0
+"""For how long a service that was taken back has to stay as it was."""
+_SAY_EVERY = 5.0
+
+
+def seconds(move: Move) -> float:
+    """How long a move has to hold until it is proved."""
+    return move.service.soak if move.goal == "pooled" else min(move.service.soak, BACK_SECONDS)
+
+
+def proved(move: Move) -> Sample:
+    """The last look of a proof that held; raises PoolwardError with the numbers of one that did not.
+
+    On the way to the pooler a look that cannot be made is a bad look, and a service that dies has failed. On the way
+    back there is nowhere else to go: what could not be seen is raised as it is, for another attempt.
+    """
+    forward = move.goal == "pooled"
+    soak = Soak(seconds(move), one_process=forward)
+    told = float("-inf")
+    while True:
+        began = time.monotonic()
+        try:
+            found = _look(move, began)
+        except (Unread, Unreachable) as error:
+            if not forward:
+                raise
+            found = Sample.unread(began, error.reasons if isinstance(error, Unread) else [error.message])
+            move.event("unread", problems=found.problems)
+        result = soak.add(found)
+        if result == "proved":
+            return found
+        if result == "died":
+            raise PoolwardError(f"Its process ended in the soak, and another one was started ({found}).")
+        if result == "failed":
+            raise PoolwardError(f"{'; '.join(found.problems) or 'it did not stay as it should'} ({found}).")
+        if began - told >= _SAY_EVERY:
+            told = began
+            waits = f"; not yet: {found.problems[0]}" if found.problems else ""
+            move.run.say(f"… proving, {soak.left(began):.0f} s of soak left: {found}{waits}")
+        gevent.sleep(max(0.0, INTERVAL - (time.monotonic() - began)))
+
+
+def _look(move: Move, at: float) -> Sample:
+    move.run.lease.renew()
+    seen = move.witness.look()
+    server = seen.fullest(move.servers)
+    found = seen.sample(at, Terms(move.goal, move.service.max_wait, bool(move.service.health)), server)
+    move.event("look", **seen.numbers(found, server))
+    return found
