@@ -141,6 +141,7 @@ def _server(max_connections: int) -> ServerState:
         databases={},
         hba=(),
         hba_loaded=True,
+        hba_closed=None,
         hba_block=(),
         backends=(),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from poolward import auth, hba
+from poolward import auth, closing, hba
 from poolward.errors import Problem
 from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, Fleet, Server
 from poolward.observed import HbaRule, ServerState
@@ -76,7 +76,11 @@ def notes(server: Server, state: ServerState, addresses: Mapping[str, str]) -> I
     if left := auth.left_behind(server, state):
         yield left
     poolers = set(addresses.values())
-    by_address = [rule for rule in hba.rules_by_address(state.hba or ()) if rule.address not in poolers]
+    by_address = [
+        rule
+        for rule in closing.others(hba.rules_by_address(state.hba or ()), state.hba_closed or ())
+        if rule.address not in poolers
+    ]
     if by_address:
         told = "; ".join(hba.shown(rule) for rule in by_address)
         yield (

@@ -7,7 +7,7 @@ import getpass
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from poolward import closing, cutover_report, move, watch, witness
+from poolward import closing, cutover_report, direct_path, move, watch, witness
 from poolward.budget_moves import AfterMove
 from poolward.errors import PoolwardError
 from poolward.evidence import Seen
@@ -29,8 +29,6 @@ class Cutover:
     bills: tuple[AfterMove, ...] = ()
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
-    _paths: set[closing.Path] = field(default_factory=set, init=False)
-    """Who connected directly before the run."""
 
     def announcement(self) -> Iterable[str]:
         """What will happen, before it does."""
@@ -73,7 +71,15 @@ class Cutover:
             took_over=took_over,
             user=getpass.getuser(),
         )
-        self._paths = closing.paths(self._look_at_rest(), [planned.service for planned in self.moves])
+        self._look_at_rest()
+        if self.goal == "direct":
+            self._open_the_way_back()
+
+    def _open_the_way_back(self) -> None:
+        """What deploy/close.py closed for these services."""
+        closed = direct_path.openable(self.run, (), {}, [planned.service.name for planned in self.moves])
+        for server in closed.changed:
+            closed.apply(server)
 
     def _end(self, *, ok: bool) -> None:
         """The run's end in the journal, its report, and the lease given back; what fails here hides no other error."""
@@ -86,7 +92,7 @@ class Cutover:
             seen = self._look_at_rest()
             ratios = closing.multiplexing(seen)
             if ok and self.goal == "pooled":
-                self._tell(seen, ratios)
+                self._tell(ratios)
         self.run.journal.write(
             "ended",
             moved=list(self._moved),
@@ -103,12 +109,11 @@ class Cutover:
             report = cutover_report.make([self.run.journal.path], self.run.journal.report)
             self.run.say(f"the report: {report.page}")
 
-    def _tell(self, seen: Seen, ratios: Mapping[str, float]) -> None:
+    def _tell(self, ratios: Mapping[str, float]) -> None:
         for pooler, ratio in ratios.items():
             self.run.say(f"{pooler}: {ratio:g} clients per server connection")
         if not self.later:
-            for line in closing.offer(closing.unused(self._paths, seen)):
-                self.run.say(line)
+            self.run.say("Nobody needs the direct path of what has moved? deploy/close.py looks, and closes it.")
 
     def _look_at_rest(self) -> Seen:
         """What is true before and after the moves, for the report."""

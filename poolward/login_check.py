@@ -26,7 +26,8 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
             for _ in range(3):
                 # Each in a transaction of its own: in transaction mode the next one may meet another server connection.
                 row = connection.execute(
-                    "SELECT current_user, current_database(), extract(epoch FROM pg_postmaster_start_time())::float8"
+                    "SELECT current_user, current_database(), extract(epoch FROM pg_postmaster_start_time())::float8, "
+                    "host(inet_client_addr())"
                 ).fetchone()
                 connection.commit()
     except psycopg.Error as error:
@@ -34,7 +35,14 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         return {"ok": False, "error": said, "sqlstate": error.sqlstate or ""}
     assert row is not None
     took = round((time.monotonic() - start) * 1000)
-    return {"ok": True, "role": row[0], "database": row[1], "started": row[2], "milliseconds": took}
+    return {
+        "ok": True,
+        "role": row[0],
+        "database": row[1],
+        "started": row[2],
+        "seen_from": row[3],
+        "milliseconds": took,
+    }
 
 
 def connection_free(text: str, request: dict[str, Any]) -> str:

@@ -122,6 +122,8 @@ def gone_from_server(server: Server, traces: ServerTraces, poolers: Collection[s
     what: list[str] = []
     if shut_out and server.manage_hba:
         what.append(f"in pg_hba.conf the lines of {shut_out}")
+    if whole and traces.hba_closed:
+        what.append("in pg_hba.conf what closes the direct path of services")
     if whole and traces.roles:
         what.append(f"the roles {', '.join(traces.roles)}")
     if whole and traces.databases:

@@ -58,15 +58,15 @@ class Options:
 def planned(state: State, goal: Goal, options: Options, say: Callable[[str], None]) -> Cutover:
     """Look at every service and plan the run; raises Refused with every reason why it may not begin."""
     fleet = inventory.read_fleet(state.inventory)
-    asked_for = _chosen(fleet, options)
-    chosen = [declared.name for declared in asked_for if inventory.in_limit(state, declared.host)]
-    every = _moves(state, fleet, goal, options, say)
+    asked_for = chosen(fleet, options)
+    mine = [declared.name for declared in asked_for if inventory.in_limit(state, declared.host)]
+    every = every_move(state, fleet, goal, options, say)
     what = every.run.journal.what
-    wanted = [one for one in every.moves if one.service.name in chosen and one.service.name not in every.done]
+    wanted = [one for one in every.moves if one.service.name in mine and one.service.name not in every.done]
     skipped = {declared.name: f"stays direct: {declared.direct}" for declared in fleet.services if not declared.moves}
-    skipped |= {declared.name: "left out by --limit" for declared in asked_for if declared.name not in chosen}
-    skipped |= {name: f"is {goal} already" for name in chosen if name in every.done}
-    problems = [problem for name, found in every.problems.items() if name in chosen for problem in found]
+    skipped |= {declared.name: "left out by --limit" for declared in asked_for if declared.name not in mine}
+    skipped |= {name: f"is {goal} already" for name in mine if name in every.done}
+    problems = [problem for name, found in every.problems.items() if name in mine for problem in found]
     if goal == "direct":
         wanted.reverse()
     now, later = (
@@ -87,7 +87,7 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
 
 
 @dataclass(frozen=True)
-class _Every:
+class Every:
     """Every service that may move, whether this run moves it or not."""
 
     run: Run
@@ -98,7 +98,8 @@ class _Every:
     problems: Mapping[str, list[Problem]]
 
 
-def _moves(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callable[[str], None]) -> _Every:
+def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callable[[str], None]) -> Every:
+    """Look at every service that may move; what is wrong with one is in its `problems`."""
     movable = [declared for declared in fleet.services if declared.moves]
     if ours := [declared.name for declared in movable if not (declared.unit and declared.env_file)]:
         raise PoolwardError(
@@ -124,7 +125,7 @@ def _moves(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callab
             problems[declared.name] = list(refused.problems)
         except PoolwardError as error:
             problems[declared.name] = [Problem(declared.where, error.message, error.hint)]
-    return _Every(run, tuple(found), states, frozenset(done), problems)
+    return Every(run, tuple(found), states, frozenset(done), problems)
 
 
 def _over(bill: AfterMove) -> Problem:
@@ -135,7 +136,8 @@ def _over(bill: AfterMove) -> Problem:
     )
 
 
-def _chosen(fleet: Fleet, options: Options) -> list[Service]:
+def chosen(fleet: Fleet, options: Options) -> list[Service]:
+    """The services that `only` names, or all that move; raises PoolwardError."""
     if not fleet.services:
         raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
     known = {declared.name: declared for declared in fleet.services}
@@ -210,7 +212,7 @@ def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
     return found
 
 
-def _hazards(state: State, fleet: Fleet, every: _Every, now: Sequence[Move]) -> list[Problem]:
+def _hazards(state: State, fleet: Fleet, every: Every, now: Sequence[Move]) -> list[Problem]:
     """What these services were seen to do that their pool does not give; a move that was begun is no more judged."""
     fresh = {
         one.service.name: one
@@ -233,7 +235,7 @@ def _pool(one: Move) -> Literal["transaction", "session"]:
     return "session" if modes == {"session"} else "transaction"
 
 
-def _bills(seen: Survey, every: _Every, now: Sequence[Move]) -> tuple[AfterMove, ...]:
+def _bills(seen: Survey, every: Every, now: Sequence[Move]) -> tuple[AfterMove, ...]:
     """The bill of each server after each of these moves, where every service says how many connections it opens."""
     if any(one.service.connections is None for one in every.moves):
         return ()

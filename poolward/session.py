@@ -32,6 +32,7 @@ def observe(dsn: str, databases: list[str], auth_role: str) -> None:
         _print("hba", _ask(server, "observe_hba", {}) if rights["hba"] else None)
         _print("hba_loaded", None)  # the file itself is the host's
         _print("hba_block", None)
+        _print("hba_closed", None)
     for database in databases:
         if database in state["databases"]:
             _print(f"database {database}", _inside(dsn, database, roles))

@@ -14,6 +14,7 @@ from poolward import tunnel
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError
 from poolward.observed import Sessions
+from poolward.service import Address
 from poolward.target import Target
 
 _SECONDS = 40
@@ -32,6 +33,8 @@ class Login:
     milliseconds: int
     server_started: float
     """When the server behind it was started, in seconds of the epoch: one server from another."""
+    seen_from: str
+    """The address the server sees it come from: the pooler's, or behind none the client's. Empty on a Unix socket."""
 
     def check(self, target: Target, database: str, sessions: Sessions) -> None:
         """Raises PoolwardError where it did not end at this database of the server that was looked at."""
@@ -43,9 +46,8 @@ class Login:
             )
 
 
-def log_in(host: Host, connection: Connection, target: Target, *, prepare: bool) -> Login:
-    """Log in through the pooler from the service's host; raises PoolwardError with the reason it was refused."""
-    address = target.address
+def log_in(host: Host, connection: Connection, address: Address, *, prepare: bool) -> Login:
+    """Log in at this address from the service's host; raises PoolwardError with the reason it was refused."""
     keywords: dict[str, object] = {**_parameters(connection), "host": address.host, "dbname": address.database}
     keywords["user"] = connection.user
     if connection.password is not None:
@@ -54,12 +56,16 @@ def log_in(host: Host, connection: Connection, target: Target, *, prepare: bool)
         answer = _answer({"keywords": {**keywords, "hostaddr": "127.0.0.1", "port": port}, "prepare": prepare})
     if not answer["ok"]:
         raise PoolwardError(
-            f"It cannot log in through {address.host}:{address.port}/{address.database} as {connection.user}: "
+            f"It cannot log in at {address.host}:{address.port}/{address.database} as {connection.user}: "
             f"{answer['error']}",
             _hint(str(answer["error"])),
         )
     return Login(
-        str(answer["role"]), str(answer["database"]), int(str(answer["milliseconds"])), float(str(answer["started"]))
+        str(answer["role"]),
+        str(answer["database"]),
+        int(str(answer["milliseconds"])),
+        float(str(answer["started"])),
+        str(answer["seen_from"] or ""),
     )
 
 

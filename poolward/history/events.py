@@ -18,6 +18,8 @@ from poolward.errors import PoolwardError
 
 _LATEST = 253_402_300_800
 """The year 10000, the end of what a calendar here can show."""
+_TOLD = ("cutover", "rollback")
+"""What moves services; the journals of other runs have nothing to tell here."""
 _UNPRINTABLE = re.compile(r"[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufdcf\ufdf0-\ufffd\U00010000-\U0001fffd]")
 """What neither a terminal may be sent nor HTML may hold."""
 
@@ -146,6 +148,8 @@ def merged(journals: Iterable[Iterable[Mapping[str, object]]]) -> list[Event]:
             if isinstance(facts, Mapping) and facts.get("step"):
                 event = _event(facts, last)
                 last = event.at
+                if event.what not in _TOLD:
+                    continue
                 events.setdefault(json.dumps(facts, sort_keys=True, default=str), event)
     inventories = sorted({event.inventory for event in events.values()} - {""})
     if not events:

@@ -112,6 +112,8 @@ class ServerState:
     """Whether the rules in the file are the ones in force."""
     hba_block: tuple[str, ...] | None
     """The lines between Poolward's marks in pg_hba.conf."""
+    hba_closed: tuple[str, ...] | None
+    """The lines there that close the direct path of what has moved."""
     backends: tuple[Mapping[str, Any], ...]
     """Client backends counted by database, role, application and address."""
 
@@ -126,7 +128,7 @@ class ServerState:
             server, passwords, rules, loaded = (
                 json.loads("".join(found[part])) for part in ("server", "passwords", "hba", "hba_loaded")
             )
-            block = found["hba_block"]
+            block, closed = found["hba_block"], found["hba_closed"]
             return cls(
                 **{key: server[key] for key in _PLAIN},
                 roles={
@@ -140,6 +142,7 @@ class ServerState:
                 hba=None if rules is None else tuple(HbaRule(**_tuples(rule)) for rule in rules),
                 hba_loaded=loaded,
                 hba_block=None if block == ["null"] else tuple(line.removeprefix("|") for line in block),
+                hba_closed=None if closed == ["null"] else tuple(line.removeprefix("|") for line in closed),
                 backends=tuple(server["backends"] or ()),
             )
         except (AttributeError, KeyError, IndexError, TypeError, ValueError) as error:

@@ -57,12 +57,14 @@ class ServerTraces:
     dependencies: tuple[Dependency, ...]
     """What Poolward did not make."""
     hba_block: tuple[str, ...]
+    hba_closed: tuple[str, ...]
+    """The lines that close the direct path of what has moved."""
     files: tuple[str, ...]
     """The secrets and the previous pg_hba.conf."""
 
     @property
     def any(self) -> bool:
-        return bool(self.roles or self.databases or self.hba_block or self.files)
+        return bool(self.roles or self.databases or self.hba_block or self.hba_closed or self.files)
 
     @classmethod
     def parse(cls, lines: Iterable[str]) -> ServerTraces:
@@ -84,6 +86,7 @@ class ServerTraces:
                     *(one for name, read in databases.items() for one in _dependencies(read, name)),
                 ),
                 hba_block=tuple(line.removeprefix("|") for line in found["hba_block"]),
+                hba_closed=tuple(line.removeprefix("|") for line in found["hba_closed"]),
                 files=tuple(found["files"]),
             )
         except (KeyError, TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from functools import partial
 
 from pyinfra.api import Host
 
-from poolward import hba, observe, remote, removal, shell, templates, watch
+from poolward import direct_path, hba, observe, remote, removal, shell, templates, watch
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Server
 from poolward.observed import ServerTraces, sections
@@ -46,6 +46,8 @@ def server(target: Host, server: Server, poolers: Sequence[str]) -> Generator[Ch
     traces = observe.server_traces(target, server)
     if problems := removal.obstacles(server, traces, poolers):
         raise Refused(f"Not everything on {server.name} is Poolward's to remove; it was left as it is.", problems)
+    if traces.hba_closed:
+        yield partial(_open_direct_paths, target, server)
     shut_out = list(_shut_out(target, server, traces, poolers))
     yield from shut_out
     if shut_out or traces.roles or traces.databases or traces.files:
@@ -58,6 +60,11 @@ def _shut_out(
     block = hba.without(traces.hba_block, poolers)
     if server.manage_hba and block != traces.hba_block:
         yield partial(database.write_hba, target, server, block)
+
+
+def _open_direct_paths(target: Host, server: Server) -> None:
+    direct_path.write(target, server, ())
+    say("pg_hba.conf: the direct paths that deploy/close.py closed are open again")
 
 
 def _remove_pooler(target: Host) -> None:

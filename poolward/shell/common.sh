@@ -9,10 +9,11 @@ journal() {
     sync "$state_dir/journal.jsonl"
 }
 
-# The lines between Poolward's marks in a pg_hba.conf.
+# hba_block FILE [NAME]: the lines between Poolward's marks in a pg_hba.conf, or between those of a block with a name.
 hba_block() {
     [ -r "$1" ] || fail "$1 cannot be read"
-    awk '$0 == "# BEGIN poolward" { on = 1; block = ""; next } $0 == "# END poolward" && on { printf "%s", block; exit }
+    awk -v name="${2:+: $2}" '$0 == "# BEGIN poolward" name { on = 1; block = ""; next }
+        $0 == "# END poolward" name && on { printf "%s", block; exit }
         on { block = block $0 "\n" }' "$1" | indented
 }
 

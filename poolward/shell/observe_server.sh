@@ -20,4 +20,6 @@ done
 section hba_block
 hba_file=$(ask postgres -c 'SHOW hba_file')
 hba_block "$hba_file"
+section hba_closed
+hba_block "$hba_file" "closed direct paths"
 section end

@@ -13,6 +13,8 @@ hba_file=$(ask postgres -c 'SHOW hba_file')
 hba_file=$(readlink -e "$hba_file")
 section hba_block
 hba_block "$hba_file"
+section hba_closed
+hba_block "$hba_file" "closed direct paths"
 section files
 {
     printf '%s\n' "$hba_file.before-poolward"

@@ -1,43 +1,100 @@
-"""The direct path after a cutover: closed only where nobody is on it any more."""
+"""The direct path after a cutover: closed only where nobody needs it, and by lines that are found again."""
 
 from __future__ import annotations
 
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from poolward import closing
-from poolward.observed import Endpoint, PooledServer
-from poolward.service import Service
+from poolward.closing import Path
+from poolward.observed import Endpoint, HbaRule, PooledServer
 from tests.unit.test_evidence import APP, DB, POOL, backend, client, seen, socket
 
-WEB = Service(name="web", host="app1", unit="web.service")
+PATH = Path("db1", "postgres", APP, ("web",))
+MOVED = socket("web.service", 40002, POOL)
+HBA = "# mine\nlocal all all peer\nhost all all samenet scram-sha-256\n"
+NAMES = st.text(st.characters(blacklist_categories=("Cc", "Cs", "Zl", "Zp")), min_size=1)
+PATHS = st.builds(
+    Path,
+    st.just("db1"),
+    NAMES,
+    st.ip_addresses().map(str),
+    st.lists(st.from_regex(r"\w[\w.@-]*", fullmatch=True), min_size=1, unique=True).map(tuple),
+)
 
 
-def test_a_path_is_offered_only_when_its_last_session_is_gone() -> None:
-    direct = [socket("web.service", 40000, DB), socket("other.service", 40001, DB)]
-    before = seen(direct, [backend(1, direct[0].local), backend(2, direct[1].local)], [], [])
-    paths = closing.paths(before, [WEB])
-    assert paths == {("db1", "postgres", APP)}
-    moved = [socket("web.service", 40002, POOL), direct[1]]
-    while_another_uses_it = seen(moved, [backend(2, direct[1].local)], [client(40002)], [])
-    assert closing.unused(paths, while_another_uses_it) == []
-    afterwards = seen(moved[:1], [], [client(40002)], [])
-    assert closing.unused(paths, afterwards) == [("db1", "postgres", APP)]
+def rule(user: str, method: str, *, line: int = 1, address: str = APP) -> HbaRule:
+    return HbaRule(line, "host", ("all",), (user,), address, "255.255.255.255", method, None)
 
 
-def test_a_pooler_on_the_application_host_keeps_its_way_to_the_server() -> None:
+def test_nobody_needs_it():
+    assert closing.needed(PATH, seen([MOVED], [], [client(40002)], []), {}) == ""
+
+
+def test_a_service_that_is_still_direct_needs_it():
+    look = seen([MOVED], [], [client(40002)], [])
+    assert closing.needed(PATH, look, {("db1", "postgres"): "cron"}) == "cron is direct, with the same role"
+    assert closing.needed(PATH, look, {("db1", "other"): "cron", ("db2", "postgres"): "cron"}) == ""
+
+
+def test_whoever_is_connected_needs_it_and_a_pooled_session_does_not():
+    stranger = socket("other.service", 40001, DB)
+    look = seen([MOVED, stranger], [backend(2, stranger.local)], [client(40002)], [])
+    assert closing.needed(PATH, look, {}) == "backend 2 (same) is connected on it"
+    assert closing.needed(Path("db1", "other", APP, ("web",)), look, {}) == ""
+
+
+def test_a_pooler_on_the_application_host_needs_it():
     end = Endpoint(APP, 50000)
-    look = seen([], [backend(7, end)], [], [PooledServer("shop", "postgres", 7, end)])
-    assert closing.unused({("db1", "postgres", APP)}, look) == []
+    look = seen([], [backend(7, end)], [], [PooledServer("shop", "somebody", 7, end)])
+    assert closing.needed(PATH, look, {}) == "a pooler connects from this address"
 
 
-def test_the_offer_says_which_lines_where_and_how_to_undo_them() -> None:
-    told = closing.offer([("db1", 'odd"role', "2001:db8::1"), ("db1", "web", "10.0.0.31")])
-    assert told[1:] == [
-        '  host  all  "odd""role"  2001:db8::1/128  reject',
-        '  host  all  "web"  10.0.0.31/32  reject',
-    ]
-    assert "open again" in told[0]
-    assert closing.offer([]) == []
+@given(st.lists(PATHS, max_size=4))
+def test_what_is_closed_is_found_again_and_goes_without_a_trace(paths: list[Path]):
+    text = closing.with_closed(HBA, paths)
+    assert list(closing.closed_in(text, "db1")) == closing.together(paths)
+    assert text.endswith(HBA)
+    assert closing.with_closed(text, ()) == HBA
+    assert closing.with_closed(text, paths) == text
 
 
-def test_clients_per_server_connection() -> None:
+def test_the_line_closes_that_role_from_that_address_and_comes_first():
+    text = closing.with_closed(HBA, [Path("db1", 'odd"role', "2001:db8::1", ("web", "cron"))])
+    assert text.splitlines()[2] == 'host all "odd""role" 2001:db8::1/128 reject  # cron, web'
+
+
+def test_services_that_share_a_path_share_its_line():
+    first, second = Path("db1", "app", APP, ("web",)), Path("db1", "app", APP, ("cron",))
+    assert closing.together([first, second]) == [Path("db1", "app", APP, ("cron", "web"))]
+
+
+@pytest.mark.parametrize(
+    ("rules", "is_open"),
+    [
+        ([rule("postgres", "reject"), rule("all", "scram-sha-256", line=9)], False),
+        ([rule("all", "scram-sha-256"), rule("postgres", "reject", line=9)], True),
+        ([rule("other", "reject"), rule("all", "scram-sha-256", line=9)], True),
+        ([], False),
+    ],
+)
+def test_postgresql_takes_the_first_line_that_matches(rules: list[HbaRule], is_open: bool):
+    assert closing.still_open(rules, PATH, "shop") is is_open
+
+
+def test_our_lines_are_no_rules_of_the_operators():
+    mine, theirs = rule("postgres", "reject"), rule("audit", "reject", line=2)
+    assert closing.others([mine, theirs], [PATH.line]) == [theirs]
+    assert closing.others([mine, theirs], []) == [mine, theirs]
+
+
+def test_clients_per_server_connection():
     look = seen([], [], [client(1), client(2), client(3)], [])
     assert closing.multiplexing(look) == {}
+    look = seen([], [], [client(1), client(2), client(3)], [PooledServer("shop", "web", 7, None)] * 2)
+    assert closing.multiplexing(look) == {"pool1": 1.5}
+
+
+def test_a_role_that_pg_hba_conf_would_take_for_a_pattern_stays():
+    assert "a pattern" in closing.needed(Path("db1", "/web", APP, ("web",)), seen([], [], [], []), {})

@@ -32,9 +32,10 @@ EVERYTHING = ServerTraces(
     databases=("postgres", "shop"),
     dependencies=(),
     hba_block=LINES,
+    hba_closed=(),
     files=("/var/lib/poolward/secrets/pgbouncer_auth",),
 )
-NOTHING = ServerTraces(False, (), (), (), (), ())
+NOTHING = ServerTraces(False, (), (), (), (), (), ())
 
 
 def client(role: str = "worker", port: int = 40000, address: str = "192.0.2.31") -> PooledClient:
@@ -92,7 +93,7 @@ def test_every_obstacle_is_named_with_what_to_do():
         Dependency(PROBE_ROLE, "o", "database stray"),
         Dependency("", "n", "rule _RETURN on view peek", "shop"),
     )
-    traces = ServerTraces(True, (PROBE_ROLE,), (), dependencies, LINES, ())
+    traces = ServerTraces(True, (PROBE_ROLE,), (), dependencies, LINES, (), ())
     found = [one.message for one in removal.obstacles(SERVER, traces, ["pool1"])]
     assert found == [
         "is a standby, where nothing can be dropped",
@@ -160,4 +161,4 @@ def test_half_an_answer_is_none():
         PoolerTraces.parse(["@process", "@packages", "@files", "@end"])
     server = {"in_recovery": False, "roles": [], "dependencies": None}
     with pytest.raises(Unreadable):
-        ServerTraces.parse(["@server", json.dumps(server), "@hba_block", "@files", "@end"])
+        ServerTraces.parse(["@server", json.dumps(server), "@hba_block", "@hba_closed", "@files", "@end"])
