@@ -61,6 +61,11 @@ class Assessment:
         """Services that are not in the order."""
         return tuple(service.name for service in self.services if service.name not in self.order)
 
+    @property
+    def proposed(self) -> str:
+        """The order, as one line."""
+        return " → ".join(self.order) or "nothing to move"
+
     def show(self, console: Console) -> None:
         """Print it for a person."""
         assessment_tables.show(console, self)

@@ -1,10 +1,11 @@
-"""An assessment as a person reads it at the terminal."""
+"""An assessment in tables, and as a person reads it at the terminal. The page of it shows the same tables."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -15,11 +16,13 @@ from poolward.hazards import ServiceAssessment, Stranger, Suspicion, fits_as_dec
 if TYPE_CHECKING:
     from poolward.assessment import Assessment, ServerLoad
 
-_VERDICTS = {
-    "transaction": ("transaction pool", "green"),
-    "session": ("session alias", "yellow"),
-    "direct": ("stay direct", "red"),
-    "unknown": ("not seen", "yellow"),
+Tone = Literal["", "good", "warning", "bad"]
+_COLOURS: dict[Tone, str] = {"": "", "good": "green", "warning": "yellow", "bad": "red"}
+_VERDICTS: dict[str, tuple[str, Tone]] = {
+    "transaction": ("transaction pool", "good"),
+    "session": ("session alias", "warning"),
+    "direct": ("stay direct", "bad"),
+    "unknown": ("not seen", "warning"),
 }
 _CERTAINTY = {
     "socket": "by its sockets",
@@ -28,18 +31,40 @@ _CERTAINTY = {
 }
 
 
+@dataclass(frozen=True)
+class Cell:
+    """One field of a table."""
+
+    text: str
+    tone: Tone = ""
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table, whatever it is shown on."""
+
+    title: str
+    columns: tuple[str, ...]
+    groups: tuple[tuple[tuple[Cell, ...], ...], ...]
+    """Its rows; those of a group belong together."""
+
+
+def sheets(found: Assessment) -> list[Sheet]:
+    """All of its tables, without the empty ones."""
+    return [
+        *(_load(server, found.window) for server in found.servers),
+        _services(found),
+        *([_hazards(found.services)] if any(service.hazards for service in found.services) else []),
+        *([_suspicions(found.suspicions)] if found.suspicions else []),
+        *([_strangers(found.strangers)] if found.strangers else []),
+    ]
+
+
 def show(console: Console, found: Assessment) -> None:
     """Print all of it."""
-    for server in found.servers:
-        console.print(_load(server, found.window), "")
-    console.print(_services(found), "")
-    if any(service.hazards for service in found.services):
-        console.print(_hazards(found.services), "")
-    if found.suspicions:
-        console.print(_suspicions(found.suspicions), "")
-    if found.strangers:
-        console.print(_strangers(found.strangers), "")
-    console.print(Text.assemble(("Proposed order  ", "bold"), " → ".join(found.order) or "nothing to move"))
+    for sheet in sheets(found):
+        console.print(_printable(sheet), "")
+    console.print(Text.assemble(("Proposed order  ", "bold"), found.proposed))
     if found.stay_direct:
         console.print(Text.assemble(("Left direct     ", "bold"), ", ".join(found.stay_direct)))
     console.print(Text("\nWhat this scan cannot see", "bold"))
@@ -47,15 +72,14 @@ def show(console: Console, found: Assessment) -> None:
         console.print(Text(f"· {sentence}"))
 
 
-def _load(server: ServerLoad, window: float) -> Table:
+def _load(server: ServerLoad, window: float) -> Sheet:
     title = (
         f"Connections of {server.name}: {server.now} of {server.limit} now, {server.peak} at most in {window:g} s; "
         f"{server.superusers} are a superuser's (*)"
     )
-    table = _table(title, "holder", "program", "role", "database", "application", "address", "sessions", "idle for")
-    for holder in server.holders:
+    columns = ("holder", "program", "role", "database", "application", "address", "sessions", "idle for")
+    rows = tuple(
         _row(
-            table,
             holder.owner.name,
             _script(holder.owner.program),
             f"{holder.role}*" if holder.superuser else holder.role,
@@ -65,36 +89,37 @@ def _load(server: ServerLoad, window: float) -> Table:
             ", ".join(f"{count} {state or 'unknown'}" for state, count in holder.states.items()),
             duration(holder.idle) if holder.idle else "",
         )
-    return table
-
-
-def _services(found: Assessment) -> Table:
-    table = _table(
-        "What breaks in transaction mode", "service", "host", "sessions", "declared", "verdict", "because of"
+        for holder in server.holders
     )
+    return Sheet(title, columns, (rows,))
+
+
+def _services(found: Assessment) -> Sheet:
+    columns = ("service", "host", "sessions", "declared", "verdict", "because of")
+    rows = []
     for service in found.services:
         presence = service.presence
         sessions = f"{presence.direct}{'*' if presence.superuser else ''}"
-        verdict, colour = _VERDICTS[service.verdict]
         fits = fits_as_declared(service)
-        _row(
-            table,
-            service.name,
-            service.host,
-            f"{sessions} + {presence.pooled} pooled" if presence.pooled else sessions,
-            Text(service.declared if fits else f"{service.declared} ✗", "" if fits else "bold red"),
-            Text(verdict, colour),
-            _reasons(service, found.suspicions),
+        rows.append(
+            _row(
+                service.name,
+                service.host,
+                f"{sessions} + {presence.pooled} pooled" if presence.pooled else sessions,
+                Cell(service.declared) if fits else Cell(f"{service.declared} ✗", "bad"),
+                Cell(*_VERDICTS[service.verdict]),
+                _reasons(service, found.suspicions),
+            )
         )
-    return table
+    return Sheet("What breaks in transaction mode", columns, (tuple(rows),))
 
 
-def _reasons(service: ServiceAssessment, suspicions: Iterable[Suspicion]) -> Text:
+def _reasons(service: ServiceAssessment, suspicions: Iterable[Suspicion]) -> str:
     """What decides the verdict, and what would if it is this one of several."""
     mine = [hazard.what for hazard in service.hazards]
     deciding = [hazard.what for hazard in service.hazards if hazard.needs == service.verdict != "transaction"]
     maybe = sorted({one.what for one in suspicions if service.name in one.candidates and one.what not in mine})
-    return Text.assemble(", ".join(deciding), "; " if deciding and maybe else "", (_maybe(maybe), "dim"))
+    return "; ".join(filter(None, (", ".join(deciding), _maybe(maybe))))
 
 
 def _maybe(what: Sequence[str], most: int = 3) -> str:
@@ -103,38 +128,38 @@ def _maybe(what: Sequence[str], most: int = 3) -> str:
     return f"maybe {', '.join(what[:most])}" + (f" and {len(what) - most} more" if len(what) > most else "")
 
 
-def _hazards(services: Iterable[ServiceAssessment]) -> Table:
-    table = _table("The evidence", "service", "hazard", "seen", "instead")
-    for service in services:
-        for number, hazard in enumerate(service.hazards):
+def _hazards(services: Iterable[ServiceAssessment]) -> Sheet:
+    groups = tuple(
+        tuple(
             _row(
-                table,
                 service.name if number == 0 else "",
-                Text(hazard.what, _VERDICTS[hazard.needs][1]),
+                Cell(hazard.what, _VERDICTS[hazard.needs][1]),
                 f"{hazard.evidence}; {_CERTAINTY[hazard.certainty]}",
                 hazard.remedy,
-                end_section=number == len(service.hazards) - 1,
             )
-    return table
+            for number, hazard in enumerate(service.hazards)
+        )
+        for service in services
+        if service.hazards
+    )
+    return Sheet("The evidence", ("service", "hazard", "seen", "instead"), groups)
 
 
-def _suspicions(suspicions: Iterable[Suspicion]) -> Table:
-    table = _table("Known by role alone, so it is one of several", "role", "database", "seen", "one of")
+def _suspicions(suspicions: Iterable[Suspicion]) -> Sheet:
     alike: dict[tuple[str, str, str], list[Suspicion]] = {}
     for one in sorted(suspicions, key=lambda s: (s.server, s.role, s.database, s.what)):
         who = ", ".join((*one.candidates, *one.others)) or "nobody was seen as this role"
         alike.setdefault((one.role, one.database, who), []).append(one)
+    groups = []
     for (role, database, who), same in alike.items():
         lines = [one.evidence + (f"; seen of {', '.join(one.known)}" if one.known else "") for one in same]
-        _row(table, role, database, "\n".join(lines), who, end_section=True)
-    return table
+        groups.append((_row(role, database, "\n".join(lines), who),))
+    return Sheet("Known by role alone, so it is one of several", ("role", "database", "seen", "one of"), tuple(groups))
 
 
-def _strangers(strangers: Iterable[Stranger]) -> Table:
-    table = _table("Of no declared service", "who", "role", "hazard", "seen")
-    for one in strangers:
-        _row(table, one.who, one.role, one.hazard.what, one.hazard.evidence)
-    return table
+def _strangers(strangers: Iterable[Stranger]) -> Sheet:
+    rows = tuple(_row(one.who, one.role, one.hazard.what, one.hazard.evidence) for one in strangers)
+    return Sheet("Of no declared service", ("who", "role", "hazard", "seen"), (rows,))
 
 
 def duration(seconds: float) -> str:
@@ -151,13 +176,17 @@ def _script(program: str) -> str:
     return PurePosixPath(words[-1]).name if words else ""
 
 
-def _row(table: Table, *cells: str | Text, end_section: bool = False) -> None:
-    """A row of plain text: a role or an application may be named [bold], and that is its name."""
-    table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells), end_section=end_section)
+def _row(*cells: str | Cell) -> tuple[Cell, ...]:
+    return tuple(Cell(cell) if isinstance(cell, str) else cell for cell in cells)
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", show_edge=False)
-    for name in columns:
+def _printable(sheet: Sheet) -> Table:
+    table = Table(title=sheet.title, title_justify="left", show_edge=False)
+    for name in sheet.columns:
         table.add_column(name, overflow="fold")
+    for rows in sheet.groups:
+        for number, row in enumerate(rows):
+            # Plain text: a role or an application may be named [bold], and that is its name.
+            cells = [Text(cell.text, _COLOURS[cell.tone]) for cell in row]
+            table.add_row(*cells, end_section=len(sheet.groups) > 1 and number == len(rows) - 1)
     return table

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -111,8 +112,9 @@ def size(inventory: str, window: float, interval: float, dsns: tuple[str, ...], 
 @click.argument("inventory")
 @click.option("--window", default=60.0, show_default=True, help="Seconds to sample for.")
 @click.option("--interval", default=0.5, show_default=True, help="Seconds between two samples.")
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write it as one page for people, too.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output, for machines.")
-def assess(inventory: str, window: float, interval: float, as_json: bool) -> int:
+def assess(inventory: str, window: float, interval: float, page: Path | None, as_json: bool) -> int:
     """Show who holds the connections of INVENTORY's servers, and what would break behind a pooler. Changes nothing.
 
     Reads as root on the application and pooler hosts, and as postgres, in sessions that cannot write, on the database
@@ -121,9 +123,14 @@ def assess(inventory: str, window: float, interval: float, as_json: bool) -> int
     Exit codes: 0 every service fits the pool it is declared for, 2 one does not, 1 any error.
     """
     from poolward import assess as assessing
+    from poolward import assessment_page, pages
 
+    began = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime())
     with _progress(f"Looking, and sampling for {window:g} s …", quiet=as_json):
         found = assessing.make(inventory, window, interval)
+    if page:
+        pages.write(page, assessment_page.html(found, inventory, began), "--html")
+        click.echo(f"The page: {page}", err=True)
     return _present(found, as_json)
 
 

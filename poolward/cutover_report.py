@@ -5,7 +5,6 @@ Not `poolward/report.py`, which tells what is true on the hosts at this moment.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 from rich.console import Console
 
-from poolward import cutover_page, cutover_tables, journal
+from poolward import cutover_page, cutover_tables, journal, pages
 from poolward.errors import PoolwardError
 from poolward.history import summary
 from poolward.history.summary import Summary
@@ -49,7 +48,7 @@ def make(journals: Sequence[Path], output: Path | None = None) -> Report:
     if page.resolve() in {path.resolve() for path in journals}:
         raise PoolwardError(f"{page} is a journal: the page would replace it.", "Name another page with --output.")
     found = summary.of([_read(path) for path in journals])
-    _write(page, cutover_page.html(found, [path.name for path in journals]))
+    pages.write(page, cutover_page.html(found, [path.name for path in journals]), "--output")
     return Report(found, page)
 
 
@@ -58,17 +57,3 @@ def _read(path: Path) -> list[dict[str, object]]:
         return journal.read(path)
     except OSError as error:
         raise PoolwardError(f"The journal {path} cannot be read: {error.strerror}.") from error
-
-
-def _write(page: Path, text: str) -> None:
-    """Replace the page at once, readable by its owner alone like the journal beside it: it names hosts and roles."""
-    unfinished = page.with_name(f".{page.name}.{os.getpid()}")
-    try:
-        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-        unfinished.replace(page)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise PoolwardError(
-            f"{page} cannot be written: {error.strerror}.", "Name another page with --output."
-        ) from error

@@ -300,12 +300,14 @@ def test_who_holds_the_connections_is_what_the_server_counts(lab: Lab, assessed:
     assert {h["owner"]["name"] for h in server["holders"] if h["role"] == "plant_pooled"} == {"pool1"}
 
 
-def test_a_person_reads_the_same(planted: str) -> None:
-    done = poolward("assess", planted, "--window", "0.5", "--interval", "0.5")
+def test_a_person_reads_the_same(planted: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    done = poolward("assess", planted, "--window", "0.5", "--interval", "0.5", "--html", str(page))
     assert done.returncode == 2
     assert "Proposed order" in done.stdout
     assert "shared_lock" in done.stdout
-    assert CANARY not in done.stdout + done.stderr
+    assert "shared_lock" in page.read_text()
+    assert CANARY not in done.stdout + done.stderr + page.read_text()
 
 
 @pytest.mark.parametrize(
