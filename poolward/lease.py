@@ -35,6 +35,11 @@ class Lease:
     _renewed: float = field(default=0.0, init=False)
     _since: float = field(default_factory=time.time, init=False)
 
+    @property
+    def taken(self) -> bool:
+        """Whether this run has taken it, and not given it back."""
+        return self._renewed > 0
+
     def take(self) -> str:
         """Take the lease; returns a sentence where another one's was taken over, else an empty string.
 
@@ -66,6 +71,7 @@ class Lease:
     def release(self) -> None:
         """Give it back."""
         remote.must(self.host, self._command("release", "give the lease on the fleet back"))
+        self._renewed = 0.0
 
     def _ask(self, instead_of: str = "") -> tuple[str, str, str]:
         answer = remote.must(self.host, self._command("take", "take the lease on the fleet", instead_of))

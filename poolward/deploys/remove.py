@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ from poolward import inventory, remains, removal
 from poolward.deploys import preflight
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Fleet
+from poolward.lease import Lease
 from poolward.operations import removal as operations
 from poolward.operations import stage
 from poolward.remains import Remains
@@ -26,6 +28,9 @@ class Plan:
     poolers: tuple[str, ...]
     acting_hosts: Mapping[str, str]
     """Per server the host of the run that carries its operation: its own, or a pooler when --limit left it out."""
+    lease: Lease
+    any: bool
+    """Whether there is anything left of Poolward's."""
 
     @property
     def whole(self) -> bool:
@@ -40,19 +45,31 @@ def remove() -> None:
     host: Host = ctx_host.get()
     plan = preflight.once(state, _make)
 
+    if plan.any and host.name == plan.poolers[0]:
+        operations.begun(plan.lease, name="The fleet is held: no service moves meanwhile")
+    stage.complete(name="The fleet is held")
+
     if host.name in plan.poolers:
-        operations.pooler(host, name="PgBouncer stopped and taken off")
+        operations.pooler(host, plan.lease, name="PgBouncer stopped and taken off")
     stage.complete(name="No pooler of this run is left")
 
     for name, acting in plan.acting_hosts.items():
         if host.name == acting:
             target, server = inventory.host(state, name), plan.fleet.servers[name]
             if plan.whole:
-                operations.server(target, server, plan.poolers, name=f"{name} without its poolers")
+                operations.server(target, server, plan.poolers, plan.lease, name=f"{name} without its poolers")
             else:
                 operations.host_based_access(
-                    target, server, plan.poolers, name=f"{name}: pg_hba.conf without {', '.join(plan.poolers)}"
+                    target,
+                    server,
+                    plan.poolers,
+                    plan.lease,
+                    name=f"{name}: pg_hba.conf without {', '.join(plan.poolers)}",
                 )
+    stage.complete(name="The servers are without them")
+
+    if plan.any and host.name == plan.poolers[0]:
+        operations.ended(plan.lease, name="The fleet is free again")
     stage.finished(name="Everything is removed")
 
 
@@ -66,8 +83,11 @@ def _make(state: State) -> Plan:
             "Name at least one, or leave --limit out.",
         )
     acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in fleet.servers}
-    plan = Plan(fleet, poolers, acting)
+    keeper = inventory.host(state, next(iter(fleet.servers)))
     seen = remains.look(state, fleet, poolers)
+    lease = Lease(keeper, uuid.uuid4().hex, "remove its poolers")
+    anything = any(found.any for found in seen.poolers.values()) or any(found.any for found in seen.servers.values())
+    plan = Plan(fleet, poolers, acting, lease, anything)
     if problems := [*remains.users(state, fleet, seen), *(_obstacles(state, plan, seen) if plan.whole else ())]:
         raise Refused("This is still in use, or is not Poolward's to remove; no host was changed.", problems)
     _announce(plan, seen)

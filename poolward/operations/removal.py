@@ -11,6 +11,7 @@ from pyinfra.api import Host
 from poolward import direct_path, hba, observe, remote, removal, shell, templates, watch
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Server
+from poolward.lease import Lease
 from poolward.observed import ServerTraces, sections
 from poolward.operations import database
 from poolward.operations._step import Change, say, step
@@ -21,24 +22,39 @@ _PATIENCE = 5
 
 
 @step
-def pooler(target: Host) -> Generator[Change, None, None]:
+def begun(lease: Lease) -> Generator[Change, None, None]:
+    """No service may move while this goes on; refused where a cutover is under way."""
+    yield partial(_take, lease)
+
+
+@step
+def ended(lease: Lease) -> Generator[Change, None, None]:
+    """The fleet is free again. A run that does not come here leaves the lease to expire."""
+    yield lease.release
+
+
+@step
+def pooler(target: Host, lease: Lease) -> Generator[Change, None, None]:
     """PgBouncer, its service and its files are gone, as far as a deploy brought them; refused while it has clients."""
     traces = observe.pooler_traces(target)
     if not traces.any:
         return
     if traces.runs and (clients := removal.pooled(target.name, watch.traffic(target.state, target.name), {})):
         raise Refused(f"Somebody has come to {target.name} meanwhile; it was not stopped.", clients)
-    yield partial(_remove_pooler, target)
+    yield partial(_as_holder, lease, partial(_remove_pooler, target))
 
 
 @step
-def host_based_access(target: Host, server: Server, poolers: Sequence[str]) -> Generator[Change, None, None]:
+def host_based_access(
+    target: Host, server: Server, poolers: Sequence[str], lease: Lease
+) -> Generator[Change, None, None]:
     """pg_hba.conf lets these poolers in no more; everything else on the server stays for the others."""
-    yield from _shut_out(target, server, observe.server_traces(target, server), poolers)
+    for change in _shut_out(target, server, observe.server_traces(target, server), poolers):
+        yield partial(_as_holder, lease, change)
 
 
 @step
-def server(target: Host, server: Server, poolers: Sequence[str]) -> Generator[Change, None, None]:
+def server(target: Host, server: Server, poolers: Sequence[str], lease: Lease) -> Generator[Change, None, None]:
     """Roles, lookup function, secrets and lines in pg_hba.conf are gone.
 
     pg_hba.conf comes first: what is shut out opens no session any more, and the roles are dropped when none is left.
@@ -47,11 +63,22 @@ def server(target: Host, server: Server, poolers: Sequence[str]) -> Generator[Ch
     if problems := removal.obstacles(server, traces, poolers):
         raise Refused(f"Not everything on {server.name} is Poolward's to remove; it was left as it is.", problems)
     if traces.hba_closed:
-        yield partial(_open_direct_paths, target, server)
+        yield partial(_as_holder, lease, partial(_open_direct_paths, target, server))
     shut_out = list(_shut_out(target, server, traces, poolers))
-    yield from shut_out
+    for change in shut_out:
+        yield partial(_as_holder, lease, change)
     if shut_out or traces.roles or traces.databases or traces.files:
-        yield partial(_forget, target, server, traces)
+        yield partial(_as_holder, lease, partial(_forget, target, server, traces))
+
+
+def _take(lease: Lease) -> None:
+    if took_over := lease.take():
+        say(took_over)
+
+
+def _as_holder(lease: Lease, change: Change) -> None:
+    lease.renew()
+    change()
 
 
 def _shut_out(

@@ -2,7 +2,8 @@
 # variables: action (take, renew or release), token, holder (one line of JSON), seconds, instead_of (a token to replace)
 mkdir -p "$state_dir"
 file=$state_dir/lease
-exec 9>"$state_dir/lease.lock"
+# The folder itself is locked, so that nothing has to stay for the lock's sake.
+exec 9<"$state_dir"
 flock -w 5 9 || fail "the lease is being changed by somebody else"
 now=$(date +%s)
 expires=0 owner='' says=''
@@ -27,5 +28,6 @@ renew)
     ;;
 release)
     [ "$owner" != "$token" ] || rm -f "$file"
+    rmdir --ignore-fail-on-non-empty "$state_dir"
     ;;
 esac

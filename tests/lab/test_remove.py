@@ -148,8 +148,8 @@ def test_all_of_it_goes_once_nobody_is_pooled_and_a_deploy_brings_it_back(lab: L
 
     # Cut off behind the poolers, behind the first database, behind the roles: each run goes on from there.
     killed_after("pool1", 5, "Take Poolward off a pooler host")
-    killed_after("db1", 7, "\ndatabase=postgres\n")
-    killed_after("db1", 7, "\ndatabase=postgres\n")
+    killed_after("db1", 9, "\ndatabase=postgres\n")
+    killed_after("db1", 9, "\ndatabase=postgres\n")
     run = removal()
     assert run.returncode == 0, run.text
     assert sorted(left(lab)) == sorted(of_others)
