@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, Fleet, Pooler
+from poolward.fleet import AUTH_ENTRY_SINCE, PROBE_ROLE, USER_LINES_SINCE, Fleet, Pooler
 from poolward.observed import ServerState
 from poolward.settings import Version
 
+# It ends with a FATAL where the two meet (pgbouncer#815, #846, #849).
+_SURVIVES_CANCELS_SINCE = Version(1, 19, 1)
 _LOCAL = ("local", "127.0.0.1", "::1")
 
 
@@ -138,6 +140,8 @@ def _left_running(name: str, state: ServerState) -> Iterable[str]:
 
 def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:
     for pooler, version in versions.items():
+        if version is not None:
+            yield from _old(fleet.poolers[pooler], version)
         if fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
             yield (
                 f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
@@ -145,3 +149,17 @@ def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) ->
             )
     if len(fleet.poolers) == 1:
         yield f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database."
+
+
+def _old(pooler: Pooler, version: Version) -> Iterable[str]:
+    if version < _SURVIVES_CANCELS_SINCE:
+        yield (
+            f"{pooler.name} has PgBouncer {version}, which dies when a request to cancel a query meets the end of that "
+            "query's connection (pgbouncer#815, #846): systemd starts it again within a second, and every client is "
+            f"cut. {_SURVIVES_CANCELS_SINCE} does not."
+        )
+    if version < USER_LINES_SINCE and int(str(pooler.effective("max_user_connections") or 0)):
+        yield (
+            f"{pooler.name} has PgBouncer {version}, which counts max_user_connections in each entry anew for roles "
+            f"that auth_query admits; from {USER_LINES_SINCE} on it counts over all entries."
+        )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from poolward.errors import Problem
+from poolward.fleet import Pooler
 from poolward.settings import Value
 
 _VERIFYING = ("verify-ca", "verify-full")
@@ -16,6 +17,18 @@ def problems(settings: Mapping[str, Value], where: str, *, own_hba: bool = False
     `own_hba`: pgbouncer_hba is given, which brings auth_type = hba and the file with it.
     """
     return [*_client_tls(settings, where), *_server_tls(settings, where), *_authentication(settings, where, own_hba)]
+
+
+def unlimited(pooler: Pooler) -> Iterable[Problem]:
+    """Entries whose pools have no size (0, from PgBouncer 1.24 on) and that have no limit of their own either."""
+    for entry in pooler.entries:
+        limit = entry.keys.get("max_db_connections") or pooler.effective("max_db_connections")
+        if pooler.entry_size(entry) == 0 and not int(str(limit or 0)):
+            yield Problem(
+                f'{pooler.name}: pgbouncer_databases["{entry.name}"]',
+                "its pools have no size (0), and nothing else limits how many connections it opens",
+                "give it max_db_connections",
+            )
 
 
 def _client_tls(settings: Mapping[str, Value], where: str) -> Iterable[Problem]:

@@ -61,6 +61,8 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
         problems += auth_users.console_problems(pooler, pooler.declared_version, own)
     services = declared_services.read(hosts, list(groups.get("apps", ())), pooler_hosts, problems)
     problems += peers.problems(poolers)
+    if not problems:  # the numbers in it are numbers
+        problems += [problem for pooler in poolers.values() for problem in combinations.unlimited(pooler)]
     if problems:
         raise Refused("The inventory cannot be deployed; no host was changed.", sorted(set(problems)))
     return Fleet(

@@ -122,6 +122,14 @@ def test_pooled_superusers_and_starving_lookups_are_said() -> None:
     assert "pool2 has PgBouncer 1.18.0: it looks up verifiers inside each entry" in notes
 
 
+def test_what_an_old_pgbouncer_does_is_said_of_those_alone() -> None:
+    notes = made(pgbouncer_settings={"max_user_connections": 9}).notes
+    assert [note[:33] for note in notes if "when a request to cancel" in note] == ["pool2 has PgBouncer 1.18.0, which"]
+    assert [note[:33] for note in notes if "counts max_user_connections" in note] == [
+        "pool2 has PgBouncer 1.18.0, which"
+    ]
+
+
 def test_a_single_pooler_is_named_as_the_single_point_of_failure() -> None:
     fleet = lab()
     alone = dataclasses.replace(fleet, poolers={"pool1": fleet.poolers["pool1"]})

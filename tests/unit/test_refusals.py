@@ -91,6 +91,10 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "console name": (databases(pgbouncer={"host": "db1"}), GROUPS),
     "auth role as entry": (databases(pgbouncer_auth={"host": "db1"}), GROUPS),
     "blank in an entry's name": (databases(**{"my shop": {"host": "db1"}}), GROUPS),
+    "pool without a size and without a limit": (
+        hosts(pgbouncer_version="1.24.1", pgbouncer_databases={"shop": {"host": "db1", "pool_size": 0}}),
+        GROUPS,
+    ),
     "port in an entry": (entry(port=5433), GROUPS),
     "port that is none": (hosts(postgresql_port="fivefourthreetwo"), GROUPS),
     "connection string with a password": (hosts(postgresql_dsn="host=db1 user=me password=canary"), GROUPS),
