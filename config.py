@@ -1,10 +1,13 @@
 import logging
 
-from pyinfra import config
+from pyinfra import config, state
+
+from poolward.deploys import connecting
 
 # pyinfra reads this file from the directory it is started in. One failing host stops the whole run:
-# without this line `pyinfra -y` carries on with the other hosts.
+# without this line `pyinfra -y` carries on with the other hosts. Only a rollback begins without the poolers.
 config.FAIL_PERCENT = 0
+state.should_raise_failed_hosts = connecting.failed_hosts_end_the_run
 config.CONNECT_TIMEOUT = 10
 config.REQUIRE_PYINFRA_VERSION = "~=3.10"
 

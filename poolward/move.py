@@ -65,7 +65,7 @@ def _walk(move: Move, seen: Witnessed) -> Sample:
     while True:
         step = moves.next_step(move.position(seen.state), move.goal)
         if step in done:
-            raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
+            return _had_no_effect(move, seen.state, step)
         done.append(step)
         move.run.lease.renew()
         if step == "switch":
@@ -75,6 +75,22 @@ def _walk(move: Move, seen: Witnessed) -> Sample:
         else:
             return _prove(move, seen.state)
         seen = move.witness.look()
+
+
+def _had_no_effect(move: Move, state: ServiceState, step: moves.Step) -> Sample:
+    """The proof of a service that systemd may yet start, where there is nowhere else to go; else raises PoolwardError.
+
+    On the way to the pooler a service that does not run after its restart is taken back at once.
+    """
+    unit = state.unit
+    if step != "restart" or unit is None or unit.running:
+        raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
+    if move.goal == "direct":
+        return _prove(move, state)
+    raise PoolwardError(
+        f"{unit.name} was restarted and does not run: it is {unit.active} ({unit.sub}).",
+        f"journalctl -u {unit.name} on {move.service.host} says why.",
+    )
 
 
 def _switch(move: Move, state: ServiceState) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import socket
 import struct
 from dataclasses import dataclass
-from weakref import WeakKeyDictionary
+from weakref import WeakKeyDictionary, WeakSet
 
 from gevent.lock import RLock
 from paramiko import SSHException, Transport
@@ -27,6 +27,7 @@ _SUDO_REFUSES = ("sudo: a password is required", "sudo: no password was provided
 _KEEPALIVE, _SILENT = 5, 20
 """Seconds between two signs of life on an SSH connection, and after how many without an answer it counts as broken."""
 _locks: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
+_given_up: WeakSet[Host] = WeakSet()
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,8 @@ def must(host: Host, command: Command, *, stdin: str | None = None) -> str:
 
 def connect(host: Host) -> None:
     """Connect to a host that is not connected, or no more; raises Unreachable when it cannot be reached."""
+    if host in _given_up:
+        raise Unreachable(f"{host.name} could not be reached, and was given up for this run.")
     with _lock(host):
         if host.connected and _is_gone(host):
             _hang_up(host)
@@ -130,6 +133,11 @@ def connect(host: Host) -> None:
             # Only activated hosts are disconnected at the end of a run, and with that its sudo helper removed.
             host.state.activated_hosts.add(host)
         _notice_silence(host)
+
+
+def give_up(host: Host) -> None:
+    """Ask this host nothing more in this run: to wait for one that is not needed would hold up every look."""
+    _given_up.add(host)
 
 
 def _lock(host: Host) -> RLock:

@@ -9,7 +9,7 @@ from functools import partial
 from pyinfra.api import State
 
 from poolward import inventory, remote, shell, survey
-from poolward.errors import PoolwardError
+from poolward.errors import PoolwardError, Unreachable
 from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.observed import ApplicationState, Sessions, Traffic
@@ -68,6 +68,8 @@ def look(
         except PoolwardError as error:
             if not without_poolers:
                 raise
+            if isinstance(error, Unreachable) and name not in {*asked, *fleet.servers}:
+                remote.give_up(inventory.host(state, name))
             silent[name] = error.message
             return None
 

@@ -2,10 +2,13 @@ section() { printf '@%s\n' "$1"; }
 indented() { sed 's/^/|/'; }
 state_dir=/var/lib/poolward
 
+# line TEXT: by cat, which says why it could not be written; of a full disk the shell's own printf says "I/O error".
+line() { printf '%s\n' "$1" | cat; }
+
 # One line of JSON to the host's own journal, which outlives the machine of whoever runs this.
 journal() {
     mkdir -p "$state_dir"
-    printf '%s\n' "$1" >>"$state_dir/journal.jsonl"
+    line "$1" >>"$state_dir/journal.jsonl"
     sync "$state_dir/journal.jsonl"
 }
 

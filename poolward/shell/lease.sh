@@ -10,7 +10,8 @@ expires=0 owner='' says=''
 if [ -f "$file" ]; then { read -r expires owner && IFS= read -r says; } <"$file" || expires=0; fi
 
 write() {
-    printf '%s %s\n%s\n' "$((now + seconds))" "$token" "$holder" >"$file.part"
+    line "$((now + seconds)) $token
+$holder" >"$file.part"
     mv -f "$file.part" "$file"
 }
 

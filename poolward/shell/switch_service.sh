@@ -23,7 +23,7 @@ if [ -n "$keep" ]; then
     mv -f "$before.part" "$before"
     kept=yes
 fi
-printf '%s\n' "$mark" >"$unproved.part"
+line "$mark" >"$unproved.part"
 sync "$unproved.part"
 mv -f "$unproved.part" "$unproved"
 journal "$event"

@@ -47,6 +47,8 @@ def direct(lab: Lab, name: str) -> int:
 def pooled(lab: Lab, name: str, pooler: str) -> int:
     """Clients of the pooler whose port is one of the service's sockets."""
     ports = set(map(str, sockets(lab, name, 6432)))
+    if not ports:
+        return 0
     rows = [line.split("|") for line in console(lab, pooler, "SHOW CLIENTS").splitlines()]
     return sum(1 for row in rows if ports & set(row[4:8]))
 

@@ -205,6 +205,18 @@ def host_loses_power(lab: Lab, host: str) -> None:
     docker("start", lab.container(host))
 
 
+@contextmanager
+def powered_off(lab: Lab, pooler: str) -> Iterator[None]:
+    """A pooler's host that is gone for a while."""
+    docker("kill", lab.container(pooler))
+    try:
+        yield
+    finally:
+        docker("start", lab.container(pooler))
+        runs = "systemctl is-active pgbouncer.service 2>/dev/null | grep -x active || :"
+        until(f"{pooler} serves again", lambda: on(lab, pooler, runs), timeout=60)
+
+
 def ssh_drops(lab: Lab, host: str) -> None:
     """Every ssh session ends; sshd itself takes new ones."""
     on(lab, host, "pgrep -u operator '^sshd' | xargs -r kill -KILL")
@@ -223,7 +235,10 @@ def cut_off(lab: Lab, host: str) -> Iterator[None]:
 
 @contextmanager
 def full_disk(lab: Lab, pages: int) -> Iterator[None]:
-    """The service's settings on a disk of their own with this many blocks of 4 KiB left."""
+    """The service's settings on a disk of their own with this many blocks of 4 KiB left.
+
+    The copy is newer than the service's process, so the service starts anew with it.
+    """
     folder = f"/etc/{NAME}"
     on(
         lab,
@@ -232,12 +247,13 @@ def full_disk(lab: Lab, pages: int) -> Iterator[None]:
         rm -rf /run/kept; cp -a {folder} /run/kept
         mount -t tmpfs -o size={4 * (pages + 1)}k,mode=0755 tmpfs {folder}
         cp -a /run/kept/. {folder}/
+        systemctl restart {UNIT}
         """,
     )
     try:
         yield
     finally:
-        on(lab, HOST, f"rm -rf /run/kept; cp -a {folder} /run/kept; umount -l {folder}; cp -a /run/kept/. {folder}/")
+        on(lab, HOST, f"umount -l {folder}; rm -r /run/kept; systemctl restart {UNIT}")
 
 
 @contextmanager

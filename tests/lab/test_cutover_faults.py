@@ -26,7 +26,7 @@ from tests.lab import cutover_support as support
 from tests.lab import fault_support as faults
 from tests.lab.cutover_support import CUTOVER, ROLLBACK, beside, cutover, direct, rollback, settings_file
 from tests.lab.fault_support import HOST, NAME, POOLER, UNIT, Original, Run, ledger, moving, reaches, whole
-from tests.lab.support import main_pid, on, pyinfra
+from tests.lab.support import main_pid, on
 
 pytestmark = [pytest.mark.usefixtures("as_declared", "all_direct"), pytest.mark.timeout(600)]
 
@@ -179,7 +179,7 @@ def test_the_pooler_dies_and_comes_back(lab: Lab, original: Original, place: str
     assert all(struck - 1 <= at <= back + 5 for at in book.errors)
 
 
-@pytest.mark.parametrize("place", EVERYWHERE[:-1])
+@pytest.mark.parametrize("place", [SWITCHED, SOAK])
 def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None:
     """There is a way back without it."""
     with counting(lab) as counted, moving(soak=3) as run:
@@ -189,8 +189,7 @@ def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None
             said = run.wait()
             assert whole(lab, original) == "direct"
             assert run.process.returncode == 1, said
-            if place != LOGIN:
-                assert "PgBouncer does not run on pool1" in said or "it has no session through the pooler" in said, said
+            assert "PgBouncer does not run on pool1" in said, said
         finally:
             on(lab, POOLER, "systemctl reset-failed pgbouncer.service; systemctl start pgbouncer.service")
     nobody_else_failed(counted)
@@ -198,12 +197,10 @@ def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None
 
 def test_a_rollback_needs_no_pooler_host(lab: Lab, original: Original) -> None:
     assert cutover(NAME).returncode == 0
-    on(lab, POOLER, "systemctl stop ssh.socket ssh.service 2>/dev/null; systemctl stop pgbouncer.service")
-    try:
-        run = pyinfra("--limit", HOST, data={"only": NAME, "soak": 1}, deploy=ROLLBACK)
+    with faults.powered_off(lab, POOLER):
+        run = rollback(NAME)
         assert run.returncode == 0, run.text
-    finally:
-        on(lab, POOLER, "systemctl start ssh.service pgbouncer.service")
+        assert f"{POOLER} cannot be reached: the way back leads past it." in run.text
     assert whole(lab, original) == "direct"
     assert faults.lease_is_free(lab)
 
@@ -231,13 +228,14 @@ def worked(counted: Counted) -> set[str]:
 @pytest.mark.parametrize("pages", [0, 1, 2])
 def test_the_disk_is_full_when_the_setting_is_written(lab: Lab, original: Original, pages: int) -> None:
     """Room for nothing, for the way back, for the mark as well: the settings stay, and the service is not restarted."""
-    pid = on(lab, HOST, f"systemctl show {UNIT} -p MainPID --value")
+    started = f"systemctl show {UNIT} -p MainPID --value"
     with counting(lab) as counted, faults.full_disk(lab, pages):
+        pid = on(lab, HOST, started)
         run = cutover(NAME)
         assert run.returncode == 1
-        assert "No space left on device" in run.text
+        assert "No space left on device" in run.text, run.text
+        assert on(lab, HOST, started) == pid
         assert whole(lab, original) == "direct"
-    assert on(lab, HOST, f"systemctl show {UNIT} -p MainPID --value") == pid
     assert faults.lease_is_free(lab)
     nobody_else_failed(counted)
 
@@ -245,15 +243,12 @@ def test_the_disk_is_full_when_the_setting_is_written(lab: Lab, original: Origin
 AWKWARD = {
     "fails to start": f"ExecStartPre=+/bin/sh -c '! grep -q port=6432 /etc/{NAME}/env'",
     "starts and ends": (
-        f"ExecStart=\nExecStart=/bin/sh -c 'if grep -q port=6432 /etc/{NAME}/env; then sleep 0.2; exit 1; fi; "
+        f"ExecStart=\nExecStart=/bin/sh -c 'if grep -q port=6432 /etc/{NAME}/env; then exit 1; fi; "
         "exec /usr/bin/python3 /usr/local/lib/lab/service.py'\nUser=root"
     ),
     "comes up sick": (
         f"ExecStart=\nExecStart=/bin/sh -c 'if grep -q port=6432 /etc/{NAME}/env; then export HEALTH_PORT=8999; fi; "
         "exec /usr/bin/python3 /usr/local/lib/lab/service.py'\nUser=root"
-    ),
-    "still connects directly": (
-        f"ExecStartPost=+/bin/sh -c 'if grep -q port=6432 /etc/{NAME}/env; then . /usr/local/lib/lab/second; fi'"
     ),
 }
 
@@ -262,7 +257,7 @@ AWKWARD = {
     ("kind", "reason"),
     [
         ("fails to start", "could not restart worker.service"),
-        ("starts and ends", "worker.service is "),
+        ("starts and ends", "worker.service was restarted and does not run: it is activating (auto-restart)."),
         ("comes up sick", "its health URL answers"),
     ],
 )
