@@ -9,7 +9,7 @@ from pyinfra import logger
 from pyinfra.api import State
 from pyinfra.api.state import StateStage
 
-from poolward import inventory
+from poolward import inventory, remote
 from poolward.errors import PoolwardError
 
 
@@ -29,6 +29,7 @@ def failed_hosts_end_the_run(state: State) -> bool:
         return True
     for host in state.failed_hosts:
         logger.warning(f"{host.name} cannot be reached: the way back leads past it.")
+        remote.give_up(host)
     # What was left out has not failed: pyinfra's exit code tells of the services alone.
     state.failed_hosts.clear()
     return False

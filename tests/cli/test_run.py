@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,40 @@ def test_a_failed_host_stops_the_run() -> None:
     run = call("pyinfra", "-y", inventory, "exec", "--", "true")
     assert run.returncode == 1
     assert "Over 0% of hosts failed" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("deploy", "gone", "goes_on"),
+    [
+        ("rollback", "pool.invalid", True),
+        ("rollback", "app.invalid", False),
+        ("rollback", "db.invalid", False),
+        ("cutover", "pool.invalid", False),
+    ],
+)
+def test_a_rollback_alone_begins_without_a_host_and_only_without_a_pooler(
+    tmp_path: Path, deploy: str, gone: str, goes_on: bool
+) -> None:
+    """@local plays every part but the one that is gone."""
+    parts = {"poolers": "pool.invalid", "databases": "db.invalid", "apps": "app.invalid"}
+    hosts = {group: name if name == gone else "@local" for group, name in parts.items()}
+    inventory = tmp_path / "fleet.py"
+    inventory.write_text("".join(f"{group} = [{host!r}]\n" for group, host in hosts.items()))
+    service = {
+        "name": "worker",
+        "host": hosts["apps"],
+        "unit": "worker.service",
+        "pooler": hosts["poolers"],
+        "env_file": str(tmp_path / "env"),
+        "url_variables": ["DATABASE_URL"],
+    }
+    data = {"pgbouncer_databases": {"shop": {"host": hosts["databases"]}}, "services": [service]}
+    overrides = [part for key, value in data.items() for part in ("--data", f"{key}={json.dumps(value)}")]
+    run = call("pyinfra", "-y", *overrides, str(inventory), f"deploy/{deploy}.py")
+    assert run.returncode == 1
+    assert ("Over 0% of hosts failed" in run.stderr) == (not goes_on), run.stderr
+    assert ("pool.invalid cannot be reached: the way back leads past it." in run.stderr) == goes_on, run.stderr
+    assert ("Preparing operation files" in run.stderr) == goes_on
 
 
 def test_help_and_version_exit_0() -> None:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-from collections.abc import Callable
 
-from lab.topology import REPOSITORY, SERVICES, Lab, Service, host_named
-from lab.wait import until
-from tests.lab.support import Run, command, console, on, psql, pyinfra
+from lab.topology import SERVICES, Lab, Service, host_named
+from tests.lab.support import Run, console, on, psql, pyinfra
 
 CUTOVER, ROLLBACK = "deploy/cutover.py", "deploy/rollback.py"
 
@@ -86,28 +81,3 @@ def host_journal(lab: Lab, host: str) -> list[dict[str, object]]:
     """The events a host itself kept."""
     text = on(lab, host, "cat /var/lib/poolward/journal.jsonl 2>/dev/null || true")
     return [json.loads(line) for line in text.splitlines()]
-
-
-def killed_when(name: str, seen: Callable[[], bool], deploy: str = CUTOVER, soak: float = 3) -> None:
-    """Start a run that moves one service, and kill it with SIGKILL as soon as something is seen."""
-    arguments = command(data={"only": name, "soak": soak}, deploy=deploy)
-    run = subprocess.Popen(
-        arguments,
-        cwd=REPOSITORY,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        until(
-            f"{name} comes to the step to be killed at",
-            lambda: seen() or run.poll() is not None,
-            timeout=60,
-            interval=0.03,
-        )
-        assert run.poll() is None, "the run ended before it could be killed"
-    finally:
-        if run.poll() is None:
-            os.killpg(run.pid, signal.SIGKILL)
-        run.wait()

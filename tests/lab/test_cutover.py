@@ -10,7 +10,6 @@ import pytest
 
 from lab.state import State
 from lab.topology import REPOSITORY, Lab
-from lab.wait import until
 from tests.lab import cutover_support as support
 from tests.lab.cutover_support import beside, cutover, direct, pooled, rollback, settings_file, sockets
 from tests.lab.support import on, pyinfra
@@ -116,25 +115,6 @@ def test_a_second_direct_connection_is_named_and_the_move_is_taken_back(lab: Lab
     assert rollback("dashboard_api").returncode == 0
 
 
-def test_a_service_that_comes_up_unhealthy_is_taken_back(lab: Lab) -> None:
-    """The pooler lets it in, but its role is turned away at the server from there: health 503."""
-    before = settings_file(lab, NAME)
-    on(
-        lab,
-        "app1",
-        "install -D /dev/stdin /etc/systemd/system/worker.service.d/sick.conf <<'END'\n[Service]\n"
-        "ExecStartPre=+/bin/sh -c '! grep -q port=6432 /etc/worker/env'\nEND\nsystemctl daemon-reload",
-    )
-    try:
-        run = cutover(NAME)
-    finally:
-        on(lab, "app1", "rm -r /etc/systemd/system/worker.service.d; systemctl daemon-reload")
-    assert run.returncode == 1
-    assert "TAKEN BACK  worker: app1: could not restart worker.service" in run.text
-    assert settings_file(lab, NAME) == before
-    until("the service works again", lambda: direct(lab, NAME) == 6, timeout=20)
-
-
 def test_a_second_operator_is_refused_with_who_holds_the_fleet_and_why(lab: Lab) -> None:
     holder = {"who": "alice", "machine": "elsewhere", "boot": "x", "pid": 7, "started": "1", "why": "run a cutover"}
     holder["since"] = time.time()
@@ -155,23 +135,6 @@ def test_a_second_operator_is_refused_with_who_holds_the_fleet_and_why(lab: Lab)
     finally:
         on(lab, "db1", f"rm -f {lease}")
         rollback(NAME)
-
-
-@pytest.mark.parametrize("step", ["switched", "restarting", "restarted"])
-def test_a_run_killed_at_a_step_is_finished_by_the_next(lab: Lab, step: str) -> None:
-    started = time.time()
-
-    def seen() -> bool:
-        steps = [event["step"] for event in support.host_journal(lab, "app1") if float(str(event["at"])) > started]
-        return "restarting" in steps and direct(lab, NAME) == 0 if step == "restarted" else step in steps
-
-    support.killed_when(NAME, seen, soak=10)
-    run = cutover(NAME)
-    assert run.returncode == 0, run.text
-    assert "took over the lease of" in run.text
-    assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (0, 6)
-    assert beside(lab, NAME) == ["env", "env.before-poolward"]
-    assert rollback(NAME).returncode == 0
 
 
 def test_dry_says_the_plan_and_touches_nothing(lab: Lab) -> None:
