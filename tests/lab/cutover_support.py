@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from lab.topology import SERVICES, Lab, Service, host_named
 from tests.lab.support import Run, console, on, psql, pyinfra
 
@@ -75,9 +73,3 @@ def settings_file(lab: Lab, name: str) -> tuple[str, str]:
 def beside(lab: Lab, name: str) -> list[str]:
     """Every file beside a service's settings."""
     return sorted(on(lab, service_named(name).host, f"ls -A /etc/{name}").split())
-
-
-def host_journal(lab: Lab, host: str) -> list[dict[str, object]]:
-    """The events a host itself kept."""
-    text = on(lab, host, "cat /var/lib/poolward/journal.jsonl 2>/dev/null || true")
-    return [json.loads(line) for line in text.splitlines()]

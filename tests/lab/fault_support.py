@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from tests.lab import cutover_support as support
 from tests.lab.support import INVENTORY, client, command, on, psql
 
 NAME, UNIT, HOST, POOLER = "worker", "worker.service", "app1", "pool1"
+JOURNAL = "/var/lib/poolward/journal.jsonl"
 Standing = Literal["direct", "pooled"]
 PATIENCE = 150.0
 """Seconds after which a run has ended, whatever happens to it."""
@@ -33,7 +34,8 @@ class Run:
 
     process: subprocess.Popen[str]
     began: float
-    _said: list[str] = field(default_factory=list)
+    lines: int
+    """How many the journal of the service's host had before."""
 
     def steps(self) -> list[str]:
         """The steps in the journal on this side, so far; a look that found everything in its place is a `good look`."""
@@ -43,9 +45,10 @@ class Run:
         mine = [event for event in events if event["at"] >= self.began and event.get("service") == NAME]
         return ["good look" if event.get("problems") == [] else event["step"] for event in mine]
 
-    def host_steps(self, lab: Lab) -> list[str]:
-        """The steps in the journal of the service's host."""
-        return [str(event["step"]) for event in support.host_journal(lab, HOST) if float(str(event["at"])) > self.began]
+    def host_came_to(self, lab: Lab, step: str) -> bool:
+        """Whether a step is in the journal of the service's host; looks for two seconds, on the host itself."""
+        look = f'tail -n +{self.lines + 1} {JOURNAL} | grep -q \'"step": "{step}"\''
+        return on(lab, HOST, f"for _ in $(seq 100); do if {look}; then echo yes; break; fi; sleep 0.02; done") != ""
 
     def wait(self) -> str:
         """Everything it said, once it has ended."""
@@ -59,9 +62,9 @@ class Run:
 
 
 @contextmanager
-def moving(deploy: str = support.CUTOVER, soak: float = 2) -> Iterator[Run]:
+def moving(lab: Lab, deploy: str = support.CUTOVER, soak: float = 2) -> Iterator[Run]:
     """A run that moves the service, or takes it back."""
-    began = time.time()
+    began, lines = time.time(), int(on(lab, HOST, f"(cat {JOURNAL} 2>/dev/null || :) | wc -l"))
     arguments = command(data={"only": NAME, "soak": soak}, deploy=deploy)
     with subprocess.Popen(
         arguments,
@@ -71,7 +74,7 @@ def moving(deploy: str = support.CUTOVER, soak: float = 2) -> Iterator[Run]:
         stderr=subprocess.STDOUT,
         text=True,
     ) as process:
-        run = Run(process, began)
+        run = Run(process, began, lines)
         try:
             yield run
         finally:
@@ -82,8 +85,8 @@ def moving(deploy: str = support.CUTOVER, soak: float = 2) -> Iterator[Run]:
 def reaches(lab: Lab, run: Run, place: str) -> None:
     """Wait until a run comes to a step: `host: switched` in the journal of the service's host, else in its own."""
     where, _, step = place.rpartition(": ")
-    steps: Callable[[], list[str]] = (lambda: run.host_steps(lab)) if where else run.steps
-    until(f"the run comes to {place}", lambda: step in steps() or run.process.poll() is not None, 90, interval=0.02)
+    there: Callable[[], bool] = (lambda: run.host_came_to(lab, step)) if where else (lambda: step in run.steps())
+    until(f"the run comes to {place}", lambda: there() or run.process.poll() is not None, 90, interval=0.02)
     assert run.process.poll() is None, f"the run ended before it came to {place}:\n{run.wait()}"
 
 

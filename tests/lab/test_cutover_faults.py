@@ -95,7 +95,7 @@ def ended_whole(lab: Lab, original: Original, run: Run) -> str:
     ],
 )
 def test_killed(lab: Lab, original: Original, place: str, then: str) -> None:
-    with counting(lab) as counted, moving(soak=3) as run:
+    with counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         run.kill()
     nobody_else_failed(counted)
@@ -105,14 +105,14 @@ def test_killed(lab: Lab, original: Original, place: str, then: str) -> None:
 @pytest.mark.parametrize(("place", "then"), [(SWITCHED, CUTOVER), (RESTARTING, ROLLBACK)])
 def test_killed_on_the_way_back(lab: Lab, original: Original, place: str, then: str) -> None:
     assert cutover(NAME).returncode == 0
-    with moving(ROLLBACK) as run:
+    with moving(lab, ROLLBACK) as run:
         reaches(lab, run, place)
         run.kill()
     one_more(lab, original, then)
 
 
 def test_killed_while_it_takes_back(lab: Lab, original: Original) -> None:
-    with faults.drop_in(lab, f"ExecStartPre=+/bin/sh -c '! grep -q port=6432 /etc/{NAME}/env'"), moving() as run:
+    with faults.drop_in(lab, f"ExecStartPre=+/bin/sh -c '! grep -q port=6432 /etc/{NAME}/env'"), moving(lab) as run:
         reaches(lab, run, "host: taking_back")
         run.kill()
     one_more(lab, original, CUTOVER)
@@ -121,7 +121,7 @@ def test_killed_while_it_takes_back(lab: Lab, original: Original) -> None:
 @pytest.mark.parametrize(("place", "then"), [(SWITCHED, ROLLBACK), (SOAK, CUTOVER)])
 def test_the_machine_of_the_operator_dies(lab: Lab, original: Original, place: str, then: str) -> None:
     """No packet of it arrives any more, and the next run comes from another machine: it waits for the lease to end."""
-    with moving(soak=5) as run:
+    with moving(lab, soak=5) as run:
         reaches(lab, run, place)
         with faults.cut_off(lab, HOST):
             run.kill()
@@ -137,7 +137,7 @@ def test_the_machine_of_the_operator_dies(lab: Lab, original: Original, place: s
 
 @pytest.mark.parametrize("place", EVERYWHERE)
 def test_ssh_drops(lab: Lab, original: Original, place: str) -> None:
-    with counting(lab) as counted, moving(soak=3) as run:
+    with counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         faults.ssh_drops(lab, HOST)
         ended_whole(lab, original, run)
@@ -147,7 +147,7 @@ def test_ssh_drops(lab: Lab, original: Original, place: str) -> None:
 @pytest.mark.parametrize("place", [SWITCHED, SOAK])
 def test_the_network_to_the_operator_is_cut_for_a_while(lab: Lab, original: Original, place: str) -> None:
     """Commands arrive and their answers do not; the run notices, waits, and comes to an end by itself."""
-    with counting(lab) as counted, moving(soak=3) as run:
+    with counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         with faults.cut_off(lab, HOST):
             until("the run waits", lambda: {"failed", "unread"} & set(run.steps()), timeout=60)
@@ -157,14 +157,14 @@ def test_the_network_to_the_operator_is_cut_for_a_while(lab: Lab, original: Orig
 
 @pytest.mark.parametrize("place", EVERYWHERE)
 def test_the_host_of_the_service_loses_power(lab: Lab, original: Original, place: str) -> None:
-    with moving(soak=3) as run:
+    with moving(lab, soak=3) as run:
         reaches(lab, run, place)
         faults.host_loses_power(lab, HOST)
         ended_whole(lab, original, run)
 
 
 def test_the_host_of_the_server_loses_power_in_the_soak(lab: Lab, original: Original) -> None:
-    with moving(soak=5) as run:
+    with moving(lab, soak=5) as run:
         reaches(lab, run, SOAK)
         faults.host_loses_power(lab, "db1")
         ended_whole(lab, original, run)
@@ -173,7 +173,7 @@ def test_the_host_of_the_server_loses_power_in_the_soak(lab: Lab, original: Orig
 @pytest.mark.parametrize("place", EVERYWHERE)
 def test_the_pooler_dies_and_comes_back(lab: Lab, original: Original, place: str) -> None:
     """SIGKILL, and systemd starts it again: no acknowledged commit is lost, and no direct service notices."""
-    with ledger(lab) as book, counting(lab) as counted, moving(soak=3) as run:
+    with ledger(lab) as book, counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         struck = time.time()
         on(lab, POOLER, "systemctl kill -s KILL pgbouncer.service")
@@ -187,7 +187,7 @@ def test_the_pooler_dies_and_comes_back(lab: Lab, original: Original, place: str
 @pytest.mark.parametrize("place", [SWITCHED, SOAK])
 def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None:
     """There is a way back without it."""
-    with counting(lab) as counted, moving(soak=3) as run:
+    with counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         on(lab, POOLER, "systemctl kill -s KILL pgbouncer.service; systemctl stop pgbouncer.service")
         try:
@@ -214,7 +214,7 @@ def test_a_rollback_needs_no_pooler_host(lab: Lab, original: Original) -> None:
 def test_postgresql_restarts(lab: Lab, original: Original, place: str) -> None:
     """It hits every client, and only while it is away."""
     with ledger(lab) as book:
-        with moving(soak=3) as run:
+        with moving(lab, soak=3) as run:
             reaches(lab, run, place)
             struck = time.time()
             on(lab, "db1", "systemctl restart postgresql@17-main.service")
@@ -279,7 +279,7 @@ def test_the_service_does_not_come_up(lab: Lab, original: Original, kind: str, r
 
 def test_the_service_dies_in_the_soak(lab: Lab, original: Original) -> None:
     """systemd starts it again, and it works; but it died."""
-    with counting(lab) as counted, moving(soak=4) as run:
+    with counting(lab) as counted, moving(lab, soak=4) as run:
         reaches(lab, run, SOAK)
         on(lab, HOST, f"systemctl kill -s KILL {UNIT}")
         said = ended_whole(lab, original, run)
@@ -291,7 +291,7 @@ def test_another_run_has_taken_the_fleet_over(lab: Lab, original: Original) -> N
     """A run that was silent for too long finds the lease gone: it leaves the service to who has it now."""
     holder = {"who": "alice", "machine": "elsewhere", "boot": "x", "pid": 7, "started": "1", "why": "run a rollback"}
     line = json.dumps({**holder, "since": time.time()})
-    with moving(soak=45) as run:
+    with moving(lab, soak=45) as run:
         reaches(lab, run, SOAK)
         lease = "/var/lib/poolward/lease"
         on(lab, "db1", f"printf '%s other\\n%s\\n' $(($(date +%s) + 90)) '{line}' > {lease}")
