@@ -55,7 +55,8 @@ def original(lab: Lab) -> Iterator[Original]:
     found = Original.of(lab)
     yield found
     if settings_file(lab, NAME)[1] != found.settings or beside(lab, NAME) != ["env"]:
-        assert rollback(NAME).returncode == 0
+        run = rollback(NAME)
+        assert run.returncode == 0, run.text
     faults.balanced(lab)
 
 
@@ -104,7 +105,8 @@ def test_killed(lab: Lab, original: Original, place: str, then: str) -> None:
 
 @pytest.mark.parametrize(("place", "then"), [(SWITCHED, CUTOVER), (RESTARTING, ROLLBACK)])
 def test_killed_on_the_way_back(lab: Lab, original: Original, place: str, then: str) -> None:
-    assert cutover(NAME).returncode == 0
+    run = cutover(NAME)
+    assert run.returncode == 0, run.text
     with moving(lab, ROLLBACK) as run:
         reaches(lab, run, place)
         run.kill()
@@ -201,7 +203,8 @@ def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None
 
 
 def test_a_rollback_needs_no_pooler_host(lab: Lab, original: Original) -> None:
-    assert cutover(NAME).returncode == 0
+    run = cutover(NAME)
+    assert run.returncode == 0, run.text
     with faults.powered_off(lab, POOLER):
         run = rollback(NAME)
         assert run.returncode == 0, run.text
