@@ -47,10 +47,10 @@ def pooled(lab: Lab, name: str, pooler: str) -> int:
 
 
 def sockets(lab: Lab, name: str, port: int) -> list[int]:
-    """The local ports of a service's connections to a port."""
+    """The local ports of a service's connections to a port; none where it does not run, as on a host that boots."""
     service = service_named(name)
     script = f"""
-        pids=$(cat /sys/fs/cgroup/system.slice/{service.unit}/cgroup.procs)
+        pids=$(cat /sys/fs/cgroup/system.slice/{service.unit}/cgroup.procs 2>/dev/null || :)
         ss -Htnp state established "( dport = :{port} )" | while read -r line; do
             for pid in $pids; do
                 case $line in *"pid=$pid,"*)
