@@ -117,12 +117,14 @@ def _boot() -> str:
 
 
 def _started(pid: int) -> str:
-    """When a process started, in ticks since the boot; empty when it is gone or this system does not tell."""
+    """When a process started, in ticks since the boot; empty when it has ended or this system does not tell."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    fields = stat.rpartition(")")[2].split()
+    ended = fields[0] in ("Z", "X")  # killed, and its parent has not asked yet how it ended
+    return "" if ended else fields[19]
 
 
 def _told(says: str) -> str:
