@@ -94,9 +94,14 @@ pgbouncer_probe_secret_command = None
 # The services that move behind the poolers, in this order; one dictionary each, alike on every host:
 #   name, host              what it is called, and the host of the group `apps` it runs on
 #   direct                  the reason why it stays direct; then nothing else is needed
-#   unit                    its systemd unit; or restart_command, a list
+#   unit                    its systemd unit; or restart_command, with processes_command, which prints the pids of its
+#                           processes (their children count, too); it ends with 0, or with 1 where there is none
 #   env_file                the file its unit reads (EnvironmentFile=); or read_command, which prints one, and
-#                           write_command, which takes one by standard input
+#                           write_command, which takes the whole new one by standard input
+#   runs                    "now and then" for a job, which has no session at rest: nothing restarts it, and it needs
+#                           `unit` or processes_command
+#   run_command             runs such a job once, which proves its move; without it, it ends as "not proved", until its
+#                           sessions are seen. It ends with 0 within run_timeout seconds (300), and may be repeated
 #   url_variables           the variables that hold a URL, keyword DSN or JDBC URL each, as a list; or
 #   host_variable, port_variable, database_variable, user_variable, password_variable
 #                           the variables that hold the parts; for PGHOST the others need not be named, and a host
@@ -110,4 +115,12 @@ pgbouncer_probe_secret_command = None
 #   soak                    seconds for which everything has to stay well before the next service moves (60)
 #   max_wait                seconds a client may wait for a server connection (5)
 #   accept_hazards          why it moves although the scan (poolward assess) says that it needs more than its pool gives
+# Commands are lists, run without a shell, as root, on the service's host. A service that only they know, and two jobs:
+#   {"name": "billing", "host": "app1", "pooler": "pool1", "url_variables": ["DATABASE_URL"],
+#    "read_command": ["billing-settings", "export"], "write_command": ["billing-settings", "import"],
+#    "restart_command": ["billing-ctl", "restart"], "processes_command": ["pgrep", "-f", "/srv/billing/app.py"]}
+#   {"name": "report", "host": "app1", "unit": "report.service", "runs": "now and then",
+#    "run_command": ["systemctl", "start", "report.service"], …}        a oneshot unit on a timer, and leave to start it
+#   {"name": "invoices", "host": "app1", "processes_command": ["pgrep", "-f", "/srv/invoices.py"],
+#    "runs": "now and then", …}                                         a line of a crontab that nobody else may run
 services = []

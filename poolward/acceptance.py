@@ -61,6 +61,8 @@ class Terms:
     max_wait: float
     """Seconds a client of the service may wait for a server connection."""
     has_health: bool
+    now_and_then: bool = False
+    """Whether it may have no process and no session at the moment."""
 
 
 def sample(
@@ -82,14 +84,14 @@ def sample(
         limit=sessions.limit,
         health=service.health,
         problems=(*_problems(terms, service, census, sessions), *complaints),
-        process=service.unit.started if service.unit else None,
+        process=service.process.incarnation if service.process else None,
     )
 
 
 def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Sessions) -> list[str]:
     found: list[str] = []
-    if service.unit is not None and not service.unit.running:
-        found.append(f"{service.unit.name} is {service.unit.active} ({service.unit.sub})")
+    if service.process is not None and not service.process.running and not terms.now_and_then:
+        found.append(service.process.told)
     if terms.has_health and service.health != "200":
         found.append(f"its health URL answers {service.health or 'nothing'}")
     if terms.goal == "pooled":
@@ -97,7 +99,7 @@ def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Ses
     else:
         if census.pooled:
             found.append(f"{len(census.pooled)} of its sessions still go through the pooler")
-        if not census.direct:
+        if not census.direct and not terms.now_and_then:
             found.append("it has no session on the server yet")
     if census.unmatched and not (census.direct or census.pooled):
         ends = ", ".join(f"{socket.local} → {socket.peer}" for socket in census.unmatched[:3])
@@ -114,7 +116,7 @@ def _not_pooled(terms: Terms, census: Census) -> list[str]:
     if census.direct:
         shown = "; ".join(str(session) for session in census.direct[:3])
         found.append(f"{len(census.direct)} of its sessions still connect directly ({shown})")
-    if not census.pooled:
+    if not census.pooled and not terms.now_and_then:
         found.append("it has no session through the pooler yet")
     if census.longest_wait > terms.max_wait:
         found.append(f"a client has waited {census.longest_wait:.1f} s for a connection, over {terms.max_wait:g} s")

@@ -84,7 +84,7 @@ def _asked(state: State, fleet: Fleet) -> dict[str, list[Asked]]:
     """What to ask every application host: a process of a service that is not declared counts, too."""
     asked: dict[str, list[Asked]] = {host.name: [] for host in state.inventory.groups.get("apps", ())}
     for service in fleet.services:
-        asked.setdefault(service.host, []).append(Asked(service.name, service.unit, service.env_file))
+        asked.setdefault(service.host, []).append(Asked(service))
     return asked
 
 
@@ -96,12 +96,12 @@ def _declared(
 ) -> Declared:
     behind = [fleet.poolers[service.pooler]] if service.pooler in fleet.poolers else list(fleet.poolers.values())
     known = [(versions[p.name] or settings.OLDEST, {**p.defaults, **p.settings}) for p in behind]
-    file = applications[service.host].services[service.name].settings
+    file = applications[service.host].services[service.name].text
     try:
         lost = hazards.lost_options(service, env_file.variables(file.content), known) if file else None
     except PoolwardError:
         lost = None  # nobody knows: the assessment says so
-    return Declared(service.name, service.host, service.unit, _pool(service, fleet), lost)
+    return Declared(service.name, service.host, service.owner, _pool(service, fleet), lost)
 
 
 def _pool(service: Service, fleet: Fleet) -> Pool:

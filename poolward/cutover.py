@@ -29,6 +29,8 @@ class Cutover:
     bills: tuple[AfterMove, ...] = ()
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
+    _not_proved: list[str] = field(default_factory=list, init=False)
+    """Services that live now and then, switched and not seen at work."""
 
     def announcement(self) -> Iterable[str]:
         """What will happen, before it does."""
@@ -47,12 +49,12 @@ class Cutover:
             self._begin()
             number = self.moves.index(planned) + 1
             self.run.say(f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}")
-            move.carry_out(planned)
+            proved = move.carry_out(planned)
         except Exception:
             self._end(ok=False)
             raise
-        self._moved.append(planned.service.name)
-        if len(self._moved) == len(self.moves):
+        (self._moved if proved else self._not_proved).append(planned.service.name)
+        if len(self._moved) + len(self._not_proved) == len(self.moves):
             self._end(ok=True)
 
     def _begin(self) -> None:
@@ -86,7 +88,7 @@ class Cutover:
         if not self._begun:
             return
         names = [planned.service.name for planned in self.moves]
-        left = [name for name in names if name not in self._moved] + list(self.later)
+        left = [name for name in names if name not in (*self._moved, *self._not_proved)] + list(self.later)
         ratios: dict[str, float] = {}
         with self._said():
             seen = self._look_at_rest()
@@ -96,11 +98,17 @@ class Cutover:
         self.run.journal.write(
             "ended",
             moved=list(self._moved),
+            not_proved=list(self._not_proved),
             left=left,
             direct=self._left_direct(),
             clients_per_server=ratios,
             ok=ok,
         )
+        if self._not_proved and self.goal == "pooled":
+            self.run.say(
+                f"NOT PROVED: {', '.join(self._not_proved)}. Only sessions that are seen prove a move: run each of "
+                "them, and while it has sessions, deploy/cutover.py again; poolward services shows whether it has any."
+            )
         with self._said():
             self.run.lease.release()
         if self.run.journal.broken:

@@ -13,7 +13,7 @@ from poolward.history.counts import Backends, Multiplexing
 from poolward.history.records import Result
 from poolward.history.summary import Row, Summary
 
-_STYLES = {Result.MOVED: "green", Result.MOVED_BACK: "green", Result.TAKEN_BACK: "yellow"}
+_STYLES = {Result.MOVED: "green", Result.MOVED_BACK: "green", Result.TAKEN_BACK: "yellow", Result.NOT_PROVED: "yellow"}
 _UNKNOWN = "not counted"
 
 

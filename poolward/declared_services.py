@@ -20,7 +20,7 @@ _NAME = re.compile(r"\w[\w.@-]*")
 _UNIT = re.compile(r"[\w@:.\\-]+\.service")
 _SEE = "see `services` in group_data/all.py"
 _HEALTH = ("`health` must be a URL, or a command as a list", '"health": "http://127.0.0.1:8000/health"')
-_COMMANDS = ("read_command", "write_command", "restart_command")
+_COMMANDS = ("read_command", "write_command", "restart_command", "processes_command", "run_command")
 
 
 def read(
@@ -90,6 +90,8 @@ def _wrong_word(where: str, word: str, kind: str, message: str) -> Problem:
         return Problem(where, "`direct` must be the reason why it stays direct", '"direct": "session-level SET"')
     if word == "health":
         return Problem(where, *_HEALTH)
+    if word == "runs":
+        return Problem(where, '`runs` is "always" or "now and then"', '"runs": "now and then"')
     if word.endswith(("_command", "_variables")):
         return Problem(where, f"`{word}` must be a list of texts", f'"{word}": ["…"]')
     return Problem(where, f"`{word}`: {message[0].lower()}{message[1:]}", _SEE)
@@ -111,7 +113,7 @@ def _reasons(service: Service, apps: Sequence[str], poolers: Sequence[str]) -> I
 def _numbers(service: Service) -> Iterable[tuple[str, str]]:
     if service.connections is not None and service.connections < 1:
         yield "`connections` is the most it opens, at least 1", "leave it out where nobody knows"
-    for word in ("soak", "health_timeout", "max_wait"):
+    for word in ("soak", "health_timeout", "max_wait", "run_timeout"):
         seconds = getattr(service, word)
         if not 0 <= seconds < float("inf") or (word != "soak" and seconds == 0):
             yield f"`{word}` = {seconds:g} is no time to wait", "a number of seconds"
@@ -131,8 +133,7 @@ def _forms(service: Service) -> Iterable[tuple[str, str]]:
 
 def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
     """A service that moves says how it is restarted, where its settings are and which of them names the database."""
-    if bool(service.unit) == bool(service.restart_command):
-        yield "needs exactly one of `unit` and `restart_command`", "how is it restarted?"
+    yield from _how_it_runs(service)
     both_commands = bool(service.read_command) and bool(service.write_command)
     if bool(service.read_command) != bool(service.write_command):
         yield "`read_command` and `write_command` come together", "one prints the settings, one takes them"
@@ -151,6 +152,27 @@ def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
         yield "`host_variable` needs `database_variable`, or `database` where no variable holds it", "which database?"
     if any(not command or not all(command) for command in _given_commands(service)):
         yield "a command has an empty word", "one text for each argument"
+    if any(re.search("[\t\n\0]", word) for command in _given_commands(service) for word in command):
+        yield "a command has a tab, a line break or a NUL in it", "put it into a script, and call that"
+
+
+def _how_it_runs(service: Service) -> Iterable[tuple[str, str]]:
+    """It can be restarted, or run; and its processes can be found, because only sockets prove a move."""
+    pids = '"processes_command": ["pgrep", "-f", "/srv/web/app.py"]'
+    if service.now_and_then:
+        if bool(service.unit) == bool(service.processes_command):
+            yield "needs exactly one of `unit` and `processes_command`", "which processes are its own?"
+        if service.restart_command:
+            yield "`restart_command` for a service that runs now and then", "`run_command` runs it, if that is allowed"
+        return
+    if bool(service.unit) == bool(service.restart_command):
+        yield "needs exactly one of `unit` and `restart_command`", "how is it restarted?"
+    elif service.unit and service.processes_command:
+        yield "`processes_command` beside `unit`, which tells its processes already", "leave it out"
+    elif service.restart_command and not service.processes_command:
+        yield "`restart_command` needs `processes_command`: without its processes nobody can tell its sessions", pids
+    if service.run_command:
+        yield "`run_command` for a service that always runs", 'does it live now and then? "runs": "now and then"'
 
 
 def _given_commands(service: Service) -> Iterable[Sequence[str]]:
@@ -174,10 +196,11 @@ def _collisions(services: Sequence[Service]) -> Iterable[Problem]:
     names = [service.name for service in services]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Problem(f'services["{name}"]', "is declared twice", "give each service a name of its own")
-    for word, what in (("unit", "restart"), ("env_file", "rewrite")):
+    for word, what in (("unit", "restart"), ("env_file", "rewrite"), ("read_command", "rewrite")):
         seen: dict[tuple[str, str], Service] = {}
         for service in services:
-            place = (service.host, getattr(service, word))
+            given = getattr(service, word)
+            place = (service.host, given if isinstance(given, str) else " ".join(given))
             other = seen.setdefault(place, service)
             if place[1] and other is not service and (service.moves or other.moves):
                 yield Problem(

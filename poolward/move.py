@@ -11,23 +11,26 @@ from typing import TypeVar
 
 import gevent
 
-from poolward import env_file, moves, remote, service, shell, soaking, trial
-from poolward.acceptance import Sample
+from poolward import env_file, moves, remote, running, service, shell, soaking, trial
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
 from poolward.moving import Move, variables
 from poolward.observed import ServiceState
-from poolward.service import Service
+from poolward.running import Proof
+from poolward.shell import services
 from poolward.witness import Witnessed
 
 RESTART_SECONDS = 120
+CHANGE_SECONDS = 100
+"""For rewriting settings: two commands of the operator's may be at work, each with its own bound."""
 PATIENCE = 120.0
 """Seconds for which a way back waits for what does not answer: a host that reboots, a server that is restarted."""
 T = TypeVar("T")
 
 
-def carry_out(move: Move) -> None:
-    """Bring a service to the goal, proved; raises PoolwardError, with the service back as it was where that was done.
+def carry_out(move: Move) -> bool:
+    """Bring a service to the goal, and return whether that is proved: one that lives now and then may not be seen at
+    work. Raises PoolwardError, with the service back as it was where that was done.
 
     A way back to the server is not itself taken back when its proof fails: the pooler may be what is broken.
     """
@@ -45,22 +48,29 @@ def carry_out(move: Move) -> None:
         **dict(zip(("from", "to"), move.ends, strict=True)),
     )
     try:
+        if move.service.now_and_then and not move.touched:
+            running.at_rest(move)
         if move.goal == "pooled":
             _try_login(move, seen)
-            last = _walk(move, seen)
+            proof = _walk(move, seen)
         else:
-            last = _patiently(move, partial(_back_as_wanted, move))
+            proof = _patiently(move, partial(_back_as_wanted, move))
     except PoolwardError as error:
         move.event("failed", reason=error.message, hint=error.hint)
         if move.goal == "direct" or isinstance(error, LeaseLost):
             raise PoolwardError(f"{move.service.name}: {error.message}", error.hint or _stays(move)) from error
         raise _taken_back(move, error) from error
-    seconds = round(time.monotonic() - began, 3)
-    move.event("proved", seconds=seconds, soak=soaking.seconds(move), direct=last.direct, pooled=last.pooled)
+    last, seconds = proof.last, round(time.monotonic() - began, 3)
+    if proof.doubt:
+        move.event("not_proved", reason=f"{proof.doubt}.", seconds=seconds, direct=last.direct, pooled=last.pooled)
+        return False
+    soak = 0 if move.service.now_and_then else soaking.seconds(move)
+    move.event("proved", seconds=seconds, soak=soak, direct=last.direct, pooled=last.pooled)
+    return True
 
 
-def _walk(move: Move, seen: Witnessed) -> Sample:
-    """Step after step, each decided on what is then true on the host; returns the last look of the proof."""
+def _walk(move: Move, seen: Witnessed) -> Proof:
+    """Step after step, each decided on what is then true on the host; returns the proof."""
     done: list[moves.Step] = []
     while True:
         step = moves.next_step(move.position(seen.state), move.goal)
@@ -70,10 +80,12 @@ def _walk(move: Move, seen: Witnessed) -> Sample:
         move.run.lease.renew()
         if step == "switch":
             _switch(move, seen.state)
+        elif step == "restart" and move.service.now_and_then:
+            running.at_rest(move)
         elif step == "restart":
             _restart(move, seen)
         else:
-            return _prove(move, seen.state)
+            return _prove(move)
         seen = move.witness.look()
 
 
@@ -94,24 +106,27 @@ def _had_no_effect(move: Move, state: ServiceState, step: moves.Step) -> Sample:
 
 
 def _switch(move: Move, state: ServiceState) -> None:
-    assert state.settings is not None
-    old = state.settings.content
+    assert state.text is not None
+    old = state.text.content
     changes = service.moved_variables(move.service, env_file.variables(old), move.wanted)
-    event = move.event("switched", path=state.path, variables=list(changes))
-    command = shell.script(
+    where = services.settings_of(move.service)
+    event = move.event("switched", path=where.what, variables=list(changes))
+    command = services.script(
         "switch_service",
-        f"rewrite {state.path}",
-        30,
-        path=state.path,
+        f"rewrite {where.what}",
+        CHANGE_SECONDS,
+        move.service,
         mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
         keep=move.goal == "pooled" and _is_original(move, state),
         event=event,
     )
     move.touched = True
-    lines = [base64.b64encode(content).decode() for content in (old, env_file.replaced(old, changes))]
-    remote.must(move.host, command, stdin="\n".join((*lines, "")))
-    kept = f"  (kept: {state.path}.before-poolward)" if move.goal == "pooled" else ""
-    move.run.say(f"✓ switched {', '.join(changes)} in {state.path}{kept}")
+    there, wanted = (base64.b64encode(content).decode() for content in (old, env_file.replaced(old, changes)))
+    there = there if state.unfinished is None else "-"
+    remote.must(move.host, command, stdin=f"{there}\n{wanted}\n")
+    kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
+    told = ", ".join(changes) or "what was written by half"
+    move.run.say(f"✓ switched {told} in {where.what}{kept}")
 
 
 def _is_original(move: Move, state: ServiceState) -> bool:
@@ -120,26 +135,32 @@ def _is_original(move: Move, state: ServiceState) -> bool:
 
 
 def _restart(move: Move, seen: Witnessed) -> None:
-    unit = move.service.unit
+    what = services.process_of(move.service).what
     move.touched = True
     move.witness.log_since = seen.clocks
     event = move.event("restarting")
-    command = shell.script("restart_service", f"restart {unit}", RESTART_SECONDS, unit=unit, event=event)
+    command = services.script("restart_service", f"restart {what}", RESTART_SECONDS, move.service, event=event)
     seconds = float(remote.must(move.host, command).strip().splitlines()[-1])
     move.event("restarted", seconds=seconds)
-    move.run.say(f"✓ restarted {unit}  {seconds:.1f} s")
+    move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
 
 
-def _prove(move: Move, state: ServiceState) -> Sample:
-    last = soaking.proved(move)
+def _prove(move: Move) -> Proof:
+    proof = running.proved(move) if move.service.now_and_then else Proof(soaking.proved(move))
+    if proof.doubt:
+        move.run.say(f"NOT PROVED  {move.service.name}: {proof.doubt}.")
+        if move.goal == "pooled":
+            return proof  # the mark stays: the next run proves it, or a rollback takes it back
+    last = proof.last
     event = move.event("settled", direct=last.direct, pooled=last.pooled)
-    finish = shell.script(
-        "finish_service", "mark it as proved", 15, path=state.path, forget=move.goal == "direct", event=event
-    )
+    forget = move.goal == "direct"
+    finish = services.script("finish_service", "mark it as proved", 15, move.service, forget=forget, event=event)
     # What is proved is not taken back because the mark could not be wiped off at once.
     _patiently(move, partial(remote.must, move.host, finish))
-    move.run.say(f"✓ proved for {soaking.seconds(move):g} s: {last}")
-    return last
+    if not proof.doubt:
+        how = "" if move.service.now_and_then else f" for {soaking.seconds(move):g} s"
+        move.run.say(f"✓ proved{how}: {last}")
+    return proof
 
 
 def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
@@ -150,26 +171,28 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     if not move.touched:
         return untouched
     move.run.say(f"✗ {error.message}\n… taking it back")
-    back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved)
+    back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved, taking_back=True)
+    back.touched = True
     try:
-        last = _patiently(back, partial(_back_as_it_was, back))
+        proof = _patiently(back, partial(_back_as_it_was, back))
     except LeaseLost as lost:
         return PoolwardError(f"{name}: {error.message}\n  {lost.message}", lost.hint)
     except PoolwardError as second:
-        commands = by_hand(move.service)
+        commands = services.by_hand(move.service)
         move.event("stuck", reason=f"{error.message} / {second.message}", commands=commands)
         return PoolwardError(
             f"{name}: {error.message}\n  And taking it back failed: {second.message}",
             f"Run deploy/rollback.py as soon as its hosts answer; or on {move.service.host}, as root: "
             f"{' && '.join(commands)}",
         )
-    if last is None:
+    if proof is None:
         return untouched
-    seconds = round(time.monotonic() - began, 3)
+    last, seconds = proof.last, round(time.monotonic() - began, 3)
     move.event("taken_back", reason=error.message, direct=last.direct, pooled=last.pooled, seconds=seconds)
+    again = "not run again" if move.service.now_and_then else "restarted, proved"
     return PoolwardError(
         f"TAKEN BACK  {name}: {error.message}",
-        f"Restored {move.service.env_file}, restarted, proved: {last.direct} direct, {last.pooled} pooled. "
+        f"Restored {services.settings_of(move.service).what}, {again}: {last.direct} direct, {last.pooled} pooled. "
         f"Nothing else was touched. {error.hint}".strip(),
     )
 
@@ -188,19 +211,22 @@ def _patiently(move: Move, attempt: Callable[[], T]) -> T:
             gevent.sleep(soaking.INTERVAL)
 
 
-def _back_as_wanted(move: Move) -> Sample:
+def _back_as_wanted(move: Move) -> Proof:
     return _walk(move, _at_rest(move))
 
 
-def _back_as_it_was(back: Move) -> Sample | None:
+def _back_as_it_was(back: Move) -> Proof | None:
     """The settings from before the move, byte by byte, and a service that runs with them; None if nothing was begun."""
     seen = _at_rest(back)
     state = seen.state
     if state.unproved is None:
         return None
-    if state.before is not None and (state.settings is None or state.before.content != state.settings.content):
+    now = state.settings.content if state.settings and state.unfinished is None else None
+    if state.before is not None and state.before.content != now:
         event = back.event("taking_back", path=state.path)
-        command = shell.script("take_back_service", "put its settings back", 30, path=state.path, event=event)
+        command = services.script(
+            "take_back_service", "put its settings back", CHANGE_SECONDS, back.service, event=event
+        )
         remote.must(back.host, command)
         seen = back.witness.look()
     return _walk(back, seen)
@@ -213,18 +239,9 @@ def _at_rest(move: Move) -> Witnessed:
     return move.witness.look()
 
 
-def by_hand(declared: Service) -> list[str]:
-    """The commands that put a service back by hand, as root on its host."""
-    path = declared.env_file
-    return [
-        f"if [ -f {path}.before-poolward ]; then mv {path}.before-poolward {path}; fi",
-        f"systemctl restart {declared.unit}",
-        f"rm -f {path}.unproved-poolward",
-    ]
-
-
 def _stays(move: Move) -> str:
-    return f"Its settings name the server again; why it does not work, journalctl -u {move.service.unit} tells."
+    log = services.process_of(move.service).log
+    return f"Its settings name the server again; why it does not work, {log} tells."
 
 
 def _try_login(move: Move, seen: Witnessed) -> None:

@@ -15,6 +15,7 @@ from poolward.lease import Lease
 from poolward.moves import Goal, Position
 from poolward.observed import ServiceState
 from poolward.service import Address, Service
+from poolward.shell import services
 from poolward.target import Resolved, Target
 from poolward.witness import Witness
 
@@ -43,6 +44,8 @@ class Move:
     """Where each goes without."""
     resolved: Resolved
     witness: Witness = field(init=False)
+    taking_back: bool = False
+    """Whether it undoes a move that failed."""
     touched: bool = field(default=False, init=False)
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
 
@@ -77,14 +80,25 @@ class Move:
     def position(self, state: ServiceState) -> Position:
         """Where the service stands, by its settings, its process and the mark beside its settings."""
         says = target.standing(self.service, variables(self.service, state), self.run.fleet, self.resolved)
-        return Position(says, state.runs_with_settings, state.unproved is not None)
+        # A write that broke off left nobody knows what: all of it is written anew.
+        says = "mixed" if state.unfinished is not None else says
+        return Position(says, is_restarted(self.service, state), state.unproved is not None)
+
+
+def is_restarted(declared: Service, state: ServiceState) -> bool:
+    """Whether no process of it is older than its settings; one that lives now and then may have none at all."""
+    return state.runs_with_settings or (declared.now_and_then and not state.has_old_process)
 
 
 def variables(declared: Service, state: ServiceState) -> dict[str, str]:
-    """What the service's settings file says; raises PoolwardError where there is none."""
-    if state.settings is None:
-        raise PoolwardError(f"There is no {declared.env_file} on {declared.host}.", 'Correct "env_file" in `services`.')
-    return env_file.variables(state.settings.content)
+    """What the service's settings say; raises PoolwardError where they cannot be read."""
+    if state.text is None:
+        word = services.settings_of(declared).word
+        if state.unreadable:
+            hint = f"Run it on {declared.host} as root; what it says for itself may be secret, and is not shown."
+            raise PoolwardError(f"Its {state.unreadable}.", hint)
+        raise PoolwardError(f"There is no {state.path} on {declared.host}.", f'Correct "{word}" in `services`.')
+    return env_file.variables(state.text.content)
 
 
 def _told(addresses: Iterable[Address]) -> str:

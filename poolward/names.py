@@ -20,7 +20,7 @@ def resolved(
     for declared in services:
         wanted = names.setdefault(declared.host, set())
         found = states[declared.name]
-        for file in filter(None, (found.settings, found.before)):
+        for file in filter(None, (found.text, found.before)):
             connections = service.settings_of(declared, env_file.variables(file.content)).values()
             wanted |= {connection.host for connection in connections if not _is_address(connection.host)}
     jobs = {f"names {host}": _lookup(state, host, wanted) for host, wanted in names.items()}

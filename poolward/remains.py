@@ -48,7 +48,7 @@ class Remains:
         return {
             client: service.name
             for service in self.services
-            for client in evidence.census(seen, service.host, service.unit).pooled
+            for client in evidence.census(seen, service.host, service.owner).pooled
         }
 
 
@@ -64,9 +64,7 @@ def look(state: State, fleet: Fleet, poolers: Iterable[str]) -> Remains:
         return traces, watch.traffic(state, name) if traces.any and traces.runs else None
 
     def application(name: str) -> ApplicationState:
-        asked = [
-            Asked(service.name, service.unit, service.env_file) for service in fleet.services if service.host == name
-        ]
+        asked = [Asked(service) for service in fleet.services if service.host == name]
         return watch.application(state, name, asked, ports, 5)
 
     def server(name: str) -> tuple[ServerTraces, Sessions]:
@@ -96,8 +94,8 @@ def users(state: State, fleet: Fleet, seen: Remains) -> list[Problem]:
     readable: list[Service] = []
     for service in seen.services:
         try:
-            # Settings that a command of the operator's prints are not read: only its clients tell of such a service.
-            if service.env_file:
+            # A service that stays direct may say nothing of its settings: then only its clients tell.
+            if service.env_file or service.read_command:
                 settings_of(service, moving.variables(service, states[service.name]))
                 readable.append(service)
         except Refused as refused:

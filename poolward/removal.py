@@ -53,7 +53,7 @@ def moved(
         return [
             Problem(
                 service.where,
-                f"it cannot be told where its settings lead ({service.env_file}): to none of the hosts declared",
+                f"it cannot be told where its settings lead ({state.path}): to none of the hosts declared",
                 "give the server's or the pooler's address as the service knows it, or take it out of `services`",
             )
         ]

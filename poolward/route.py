@@ -101,11 +101,6 @@ class Every:
 def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Callable[[str], None]) -> Every:
     """Look at every service that may move; what is wrong with one is in its `problems`."""
     movable = [declared for declared in fleet.services if declared.moves]
-    if ours := [declared.name for declared in movable if not (declared.unit and declared.env_file)]:
-        raise PoolwardError(
-            f"{', '.join(ours)}: only services with a `unit` and an `env_file` are moved by this version.",
-            "Give both, or `direct` with the reason.",
-        )
     # The way back leads past the poolers: one that cannot be asked does not bar it.
     look = watch.look(state, fleet, witness.asked(movable), without_poolers=goal == "direct")
     states = {declared.name: look.applications[declared.host].services[declared.name] for declared in movable}
@@ -169,7 +164,7 @@ def _home(
     resolved: Resolved,
 ) -> dict[str, Address]:
     """Where each connection goes without a pooler: as its settings say or said, else the server's own address."""
-    for file in filter(None, (state.before, state.settings)):
+    for file in filter(None, (state.before, state.text)):
         variables = env_file.variables(file.content)
         if target.standing(declared, variables, fleet, resolved) == "direct":
             found = service.settings_of(declared, variables)

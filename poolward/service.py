@@ -13,10 +13,12 @@ from typing import Literal, NamedTuple
 from poolward import dsn
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.observed.sessions import run_by_commands
 
 SOAK_SECONDS = 60.0
 HEALTH_TIMEOUT_SECONDS = 5.0
 MAX_WAIT_SECONDS = 5.0
+RUN_TIMEOUT_SECONDS = 300
 # libpq's own names; a service that uses PGHOST reads the others as well.
 LIBPQ_PARTS = {"host": "PGHOST", "port": "PGPORT", "database": "PGDATABASE", "user": "PGUSER", "password": "PGPASSWORD"}
 # What libpq and most other drivers take from the environment where a text is silent, under libpq's names; the last
@@ -62,6 +64,13 @@ class Service:
     """What it opens at most."""
     unit: str = ""
     restart_command: tuple[str, ...] = ()
+    processes_command: tuple[str, ...] = ()
+    """Prints the pids of its processes, where it has no unit that tells."""
+    runs: Literal["always", "now and then"] = "always"
+    run_command: tuple[str, ...] = ()
+    """Runs a service once that lives now and then, and ends when that has ended."""
+    run_timeout: int = RUN_TIMEOUT_SECONDS
+    """Seconds a run may take."""
     env_file: str = ""
     read_command: tuple[str, ...] = ()
     """Prints the settings as an environment file; `write_command` takes them by standard input."""
@@ -100,6 +109,16 @@ class Service:
     @property
     def moves(self) -> bool:
         return not self.direct
+
+    @property
+    def now_and_then(self) -> bool:
+        """Whether it has no session at rest: a job, which nothing restarts."""
+        return self.runs == "now and then"
+
+    @property
+    def owner(self) -> str:
+        """What its sockets are known by: its unit, or what stands for one; empty where nothing tells."""
+        return self.unit or (run_by_commands(self.name) if self.processes_command else "")
 
 
 def settings_of(service: Service, variables: Mapping[str, str]) -> dict[str, Connection]:

@@ -17,7 +17,7 @@ from poolward.fleet import Fleet
 from poolward.observed import ServiceState
 from poolward.service import Service
 
-Standing = Literal["pooled", "direct", "mixed", "half-moved", "left direct", "unknown"]
+Standing = Literal["pooled", "pooled, not proved", "direct", "mixed", "half-moved", "left direct", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,16 @@ class Services:
         console.print(tables.standings(self.rows, self.clock), "")
         for bypass in self.bypasses:
             console.print(f"[yellow]past the pooler:[/] {bypass}", highlight=False)
-        pending = [row.name for row in self.rows if row.standing not in ("pooled", "left direct")]
+        unproved = [row.name for row in self.rows if row.standing == "pooled, not proved"]
+        pending = [row.name for row in self.rows if row.standing not in ("pooled", "left direct", "pooled, not proved")]
         if pending:
             console.print(f"[bold]Not moved: {', '.join(pending)}.[/] pyinfra -y INVENTORY deploy/cutover.py")
-        else:
+        if unproved:
+            console.print(
+                f"[bold]Not proved: {', '.join(unproved)}.[/] Run each of them, and while it has sessions: "
+                "pyinfra -y INVENTORY deploy/cutover.py"
+            )
+        if not pending and not unproved:
             console.print("[bold green]Every service is where it is declared to be.[/]")
 
     def document(self) -> dict[str, Any]:
@@ -81,22 +87,22 @@ def _look(state: State, fleet: Fleet) -> Services:
     if not fleet.services:
         raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
     seen = watch.look(state, fleet, witness.asked(fleet.services))
-    states = {s.name: seen.applications[s.host].services[s.name] for s in fleet.services if s.unit}
+    states = {s.name: seen.applications[s.host].services[s.name] for s in fleet.services if s.owner}
     resolved = names.resolved(state, [s for s in fleet.services if s.moves], states)
     rows: list[Row] = []
     for declared in fleet.services:
-        if declared.unit:
-            census = evidence.census(seen.seen, declared.host, declared.unit)
+        if declared.owner:
+            census = evidence.census(seen.seen, declared.host, declared.owner)
             rows.append(_row(declared, states[declared.name], census, fleet, resolved.get(declared.host, {})))
     units: dict[str, list[str]] = {}
     for declared in fleet.services:
-        units.setdefault(declared.host, []).append(declared.unit)
+        units.setdefault(declared.host, []).append(declared.owner)
     return Services(tuple(rows), tuple(evidence.bypasses(seen.seen, units)), time.time())
 
 
 def _row(declared: Service, state: ServiceState, census: Census, fleet: Fleet, resolved: target.Resolved) -> Row:
     standing, note = _standing(declared, state, census, fleet, resolved)
-    since = state.unit.started if state.unit else None
+    since = state.process.started if state.process else None
     return Row(
         declared.name, declared.host, declared.unit, standing, len(census.direct), len(census.pooled), since, note
     )
@@ -108,8 +114,9 @@ def _standing(
     """By settings and sessions together: a service is pooled only where both say so."""
     if not declared.moves:
         return "left direct", declared.direct
-    if state.unproved is not None:
-        return "half-moved", "an earlier run was cut off; run deploy/cutover.py or deploy/rollback.py again"
+    cut_off = "an earlier run was cut off; run deploy/cutover.py or deploy/rollback.py again"
+    if state.unproved is not None and (not declared.now_and_then or state.unfinished is not None):
+        return "half-moved", cut_off
     try:
         says = target.standing(declared, moving.variables(declared, state), fleet, resolved)
     except PoolwardError as error:
@@ -118,6 +125,11 @@ def _standing(
         return "mixed", f"{len(census.direct)} sessions past the pooler: {census.direct[0]}"
     if says == "direct" and census.pooled:
         return "mixed", "its settings name the server, but it has sessions through a pooler"
-    if not state.runs_with_settings:
+    if not moving.is_restarted(declared, state):
         return "half-moved", "its settings were changed after it was started"
+    if state.unproved is not None:
+        if says != "pooled":
+            return "half-moved", cut_off
+        seen = "its sessions are seen now" if census.pooled else "nobody has seen it run since it was moved"
+        return "pooled, not proved", seen
     return says, ""

@@ -34,7 +34,7 @@ def proved(move: Move) -> Sample:
     while True:
         began = time.monotonic()
         try:
-            found = _look(move, began)
+            found = look(move, began)
         except (Unread, Unreachable) as error:
             if not forward:
                 raise
@@ -54,10 +54,13 @@ def proved(move: Move) -> Sample:
         gevent.sleep(max(0.0, INTERVAL - (time.monotonic() - began)))
 
 
-def _look(move: Move, at: float) -> Sample:
+def look(move: Move, at: float) -> Sample:
+    """One look, judged and journalled; raises Unread, and LeaseLost."""
     move.run.lease.renew()
     seen = move.witness.look()
     server = seen.fullest(move.servers)
-    found = seen.sample(at, Terms(move.goal, move.service.max_wait, bool(move.service.health)), server)
+    declared = move.service
+    terms = Terms(move.goal, declared.max_wait, bool(declared.health), declared.now_and_then)
+    found = seen.sample(at, terms, server)
     move.event("look", **seen.numbers(found, server))
     return found

@@ -179,7 +179,7 @@ def standings(rows: Iterable[Row], clock: float) -> Table:
     for column in ("direct", "pooled", "running for"):
         table.add_column(column, justify="right")
     table.add_column("", overflow="fold")
-    styles = {"pooled": "green", "direct": "", "left direct": "dim"}
+    styles = {"pooled": "green", "pooled, not proved": "yellow", "direct": "", "left direct": "dim"}
     for row in rows:
         running = _duration(clock - row.since) if row.since is not None else "not running"
         stands = Text(row.standing, styles.get(row.standing, "bold red"))

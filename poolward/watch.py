@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,25 +14,33 @@ from poolward.errors import PoolwardError, Unreachable
 from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.observed import ApplicationState, Sessions, Traffic
+from poolward.service import Service
+from poolward.shell import services as service_shell
 
 
 @dataclass(frozen=True)
 class Asked:
     """What is asked about one service on its host."""
 
-    name: str
-    unit: str = ""
-    settings: str = ""
-    """The path of its settings file."""
-    health: str = ""
-    """A URL."""
+    service: Service
+    settings: bool = True
+    """Whether its settings are read."""
+    health: bool = False
 
     @property
-    def line(self) -> str:
-        parts = (self.name, self.unit or "-", self.settings or "-", self.health or "-")
-        if any("\t" in part or "\n" in part for part in parts):
-            raise PoolwardError(f"{self.name!r}: a name, path or URL cannot hold a tab or a line break.")
-        return "\t".join(parts)
+    def variables(self) -> dict[str, str]:
+        """The question as `observe_services.sh` takes it; raises PoolwardError."""
+        found = service_shell.variables(self.service)
+        found |= {} if self.settings else {"settings_by": ""}
+        found["health"] = health_of(self.service) if self.health else ""
+        if any("\t" in part or "\n" in part for part in found.values()):
+            raise PoolwardError(f"{self.service.name!r}: a path, URL or command cannot hold a tab or a line break.")
+        return found
+
+
+def health_of(declared: Service) -> str:
+    """The health of a service as `observe_services.sh` asks for it: a URL, or ! and a command."""
+    return declared.health if isinstance(declared.health, str) else f"!{shlex.join(declared.health)}"
 
 
 @dataclass(frozen=True)
@@ -59,7 +68,6 @@ def look(
     to the server, which a pooler that cannot be asked must not bar.
     """
     since = log_since or {}
-    ports = sorted({server.port for server in fleet.servers.values()} | {listen_port(fleet, p) for p in fleet.poolers})
     silent: dict[str, str] = {}
 
     def of_pooler(name: str) -> Traffic | None:
@@ -75,7 +83,7 @@ def look(
 
     jobs: dict[str, Callable[[], ApplicationState | Traffic | Sessions | None]] = {}
     for name, services in asked.items():
-        jobs[f"application {name}"] = partial(application, state, name, list(services), ports, health_timeout)
+        jobs[f"application {name}"] = partial(application, state, name, list(services), ports(fleet), health_timeout)
     jobs |= {f"pooler {name}": partial(of_pooler, name) for name in fleet.poolers}
     jobs |= {f"server {name}": partial(sessions, state, fleet, name) for name in fleet.servers}
     answers = survey.together(jobs)
@@ -93,6 +101,11 @@ def look(
     )
 
 
+def ports(fleet: Fleet) -> list[int]:
+    """The ports of every server and every pooler."""
+    return sorted({server.port for server in fleet.servers.values()} | {listen_port(fleet, p) for p in fleet.poolers})
+
+
 def listen_port(fleet: Fleet, pooler: str) -> int:
     """The port clients reach a pooler by."""
     return int(str(fleet.poolers[pooler].effective("listen_port")))
@@ -102,14 +115,8 @@ def application(
     state: State, name: str, services: list[Asked], ports: list[int], health_timeout: int
 ) -> ApplicationState:
     """The services of one application host; raises CommandFailed or Unreadable."""
-    command = shell.script(
-        "observe_services",
-        "look at its services",
-        20 + health_timeout * len(services),
-        services=[asked.line for asked in services],
-        ports=[str(port) for port in ports],
-        health_timeout=health_timeout,
-    )
+    questions = [one.variables for one in services]
+    command = service_shell.observe(questions, [str(port) for port in ports], health_timeout)
     return ApplicationState.parse(remote.must(inventory.host(state, name), command).splitlines())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -36,9 +35,9 @@ class Witnessed:
     def censuses(self) -> Mapping[str, Census]:
         """The sessions of every service that was looked at, by name."""
         return {
-            declared.name: evidence.census(self.look.seen, declared.host, declared.unit)
+            declared.name: evidence.census(self.look.seen, declared.host, declared.owner)
             for declared in self.fleet.services
-            if declared.unit and declared.host in self.look.seen.sockets
+            if declared.owner and declared.host in self.look.seen.sockets
         }
 
     @property
@@ -100,8 +99,8 @@ def counts(fleet: Fleet, look: Look, server: str) -> dict[str, object]:
     by_pooler = {name: sum(1 for one in traffic.servers if one.pid in pids) for name, traffic in seen.traffic.items()}
     by_service: dict[str, dict[str, int]] = {}
     for declared in fleet.services:
-        if declared.unit and declared.host in seen.sockets:
-            census = evidence.census(seen, declared.host, declared.unit)
+        if declared.owner and declared.host in seen.sockets:
+            census = evidence.census(seen, declared.host, declared.owner)
             direct = sum(1 for session in census.direct if session.server == server)
             by_service[declared.name] = {"direct": direct, "pooled": len(census.pooled)}
     accounted = sum(by_pooler.values()) + sum(numbers["direct"] for numbers in by_service.values())
@@ -135,7 +134,7 @@ class Witness:
         found = watch.look(
             self.state,
             self.fleet,
-            asked(self.fleet.services, with_health=self.service.name),
+            asked(self.fleet.services, in_motion=self.service.name),
             health_timeout=max(1, math.ceil(self.service.health_timeout)),
             log_since=self.log_since,
             without_poolers=self.without_poolers,
@@ -143,17 +142,15 @@ class Witness:
         return Witnessed(self.fleet, self.service, found)
 
 
-def asked(services: Iterable[Service], with_health: str = "") -> dict[str, list[Asked]]:
-    """What to ask about services, by host: the health of one of them, because each question costs time."""
+def asked(services: Iterable[Service], in_motion: str = "") -> dict[str, list[Asked]]:
+    """What to ask about services, by host; where one is in motion, settings and health of that one alone.
+
+    Each question costs time, and settings may have to come from a command of the operator's.
+    """
     questions: dict[str, list[Asked]] = {}
     for declared in services:
-        if declared.unit:
-            health = health_of(declared) if declared.name == with_health else ""
-            question = Asked(declared.name, declared.unit, declared.env_file, health)
+        if declared.owner:
+            moving = declared.name == in_motion
+            question = Asked(declared, settings=moving or not in_motion, health=moving)
             questions.setdefault(declared.host, []).append(question)
     return questions
-
-
-def health_of(declared: Service) -> str:
-    """The health of a service as `observe_services.sh` asks for it: a URL, or ! and a command."""
-    return declared.health if isinstance(declared.health, str) else f"!{shlex.join(declared.health)}"

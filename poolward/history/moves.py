@@ -7,15 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from poolward.history.events import Event, Look, Sessions, merged, text
 from poolward.history.records import History, Move, Restart, Result, Run
 
-_BEGINNINGS = frozenset({"begun", "skipped", "failed", "switched", "restarted", "proved", "taken_back", "stuck"})
+_BEGINNINGS = frozenset(
+    {"begun", "skipped", "failed", "switched", "restarted", "proved", "not_proved", "taken_back", "stuck"}
+)
 """A move is told from any of these on: the beginning of a journal may be lost."""
-_FAILURES = ("failed", "not_proved")
+_FAILURES = ("failed",)
 _ENDS = {
     Result.MOVED: ("proved",),
     Result.MOVED_BACK: ("proved",),
     Result.TAKEN_BACK: ("taken_back", "proved"),
     Result.STUCK: ("stuck",),
     Result.FAILED: _FAILURES,
+    Result.NOT_PROVED: ("not_proved",),
     Result.SKIPPED: ("skipped",),
 }
 
@@ -135,6 +138,8 @@ def _result(events: Sequence[Event]) -> Result:
             return Result.MOVED_BACK
         # What is proved after a failure is the way back, which is proved as every move is.
         return Result.MOVED if failed < 0 else Result.TAKEN_BACK
+    if "not_proved" in steps and failed < 0:
+        return Result.NOT_PROVED
     if failed >= 0:
         return Result.FAILED
     return Result.SKIPPED if "skipped" in steps else Result.OPEN

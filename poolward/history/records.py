@@ -15,6 +15,8 @@ class Result(StrEnum):
 
     MOVED = "moved"
     MOVED_BACK = "moved back"
+    NOT_PROVED = "not proved"
+    """Switched, and not seen at work: it lives now and then."""
     SKIPPED = "skipped"
     TAKEN_BACK = "taken back"
     FAILED = "failed"

@@ -121,6 +121,7 @@ def next_steps(history: History, poolers: Iterable[Multiplexing]) -> list[Step]:
     if broken := [m.service for m in history.trouble if m.result in (Result.TAKEN_BACK, Result.FAILED)]:
         rest = f" It goes on with {listed(history.left)}." if history.left else ""
         steps.append(Step(f"Mend the reason given for {listed(broken)}, then run the same again.{rest}", (again,)))
+    steps += _unseen([move for move in history.trouble if move.result is Result.NOT_PROVED], again)
     if history.left and not history.trouble:
         steps.append(Step(f"The same run again goes on with {listed(history.left)}.", (again,)))
     if not run.ended and not steps:
@@ -141,6 +142,18 @@ def next_steps(history: History, poolers: Iterable[Multiplexing]) -> list[Step]:
         if run.what == "cutover":
             steps.append(Step("To take one service back:", (f"poolward run rollback {inventory} --data only=NAME",)))
     return steps
+
+
+def _unseen(moves: list[Move], again: str) -> Iterable[Step]:
+    """What proves services that were switched and not seen at work."""
+    if switched := [move.service for move in moves if move.what == "cutover"]:
+        yield Step(
+            f"Nobody has seen {listed(switched)} at work since the switch. Run each of them, and while it has "
+            "sessions, the same run again; a run_command in `services` lets that run do both.",
+            (again,),
+        )
+    if back := [move.service for move in moves if move.what != "cutover"]:
+        yield Step(f"{listed(back)} connects as before, by its settings; nobody has seen it run with them since.")
 
 
 def _by_hand(move: Move) -> Step:

@@ -1,7 +1,7 @@
 """What is true now: frozen records parsed from what a host printed. Unknown is never empty: it is None or an error."""
 
 from poolward.observed._answer import Unreadable, sections, unindented
-from poolward.observed.application import ApplicationState, ServiceState, SettingsFile, Unit
+from poolward.observed.application import ApplicationState, Process, ServiceState, SettingsFile
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
@@ -23,6 +23,7 @@ __all__ = [
     "PooledServer",
     "PoolerState",
     "PoolerTraces",
+    "Process",
     "Role",
     "ServerState",
     "ServerTraces",
@@ -31,7 +32,6 @@ __all__ = [
     "SettingsFile",
     "Socket",
     "Traffic",
-    "Unit",
     "Unreadable",
     "sections",
     "unindented",

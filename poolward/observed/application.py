@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from poolward.observed._answer import Unreadable, sections
-from poolward.observed.sessions import Socket, read_sockets
+from poolward.observed.sessions import Socket, read_sockets, run_by_commands
 
 
 @dataclass(frozen=True)
@@ -26,31 +26,27 @@ class SettingsFile:
 
 
 @dataclass(frozen=True)
-class Unit:
-    """A service's systemd unit."""
+class Process:
+    """How a service runs at the moment, whatever it is run by."""
 
-    name: str
-    load: str
-    active: str
-    sub: str
-    main_pid: int
-    restarts: int
+    told: str
+    """`web.service is active (running)`."""
+    running: bool
+    """Whether it does what it is there for; never without `started`."""
     started: float | None
-    """When its process started, in seconds of the epoch; None where none runs."""
-    environment_files: tuple[str, ...]
-
-    @property
-    def running(self) -> bool:
-        return self.active == "active" and self.started is not None
+    """When the oldest of its processes was started, in seconds of the epoch; None where there is none."""
+    incarnation: float | None
+    """What is another number after a restart."""
 
 
 @dataclass(frozen=True)
 class ServiceState:
-    """One service: its unit, its settings, what a move left beside them, and how it feels."""
+    """One service: how it runs, its settings, what a move left beside them, and how it feels."""
 
     path: str
-    """The settings file itself, behind any symbolic link; empty where there is none."""
-    unit: Unit | None
+    """The settings file itself, behind any symbolic link; for settings only commands know, where Poolward keeps what
+    belongs to a move. Empty where it has none."""
+    process: Process | None
     settings: SettingsFile | None
     before: SettingsFile | None
     """The settings as they were before the last move."""
@@ -58,12 +54,33 @@ class ServiceState:
     """What a move in progress said of itself; it stays until the move is proved or taken back."""
     health: str
     """The HTTP status of its health URL, `no answer`, or empty where it has none."""
+    unfinished: SettingsFile | None = None
+    """What was being written when a write broke off: what is there now is nobody's."""
+    unreadable: str = ""
+    """Why a command of the operator's did not print the settings."""
+
+    @property
+    def text(self) -> SettingsFile | None:
+        """The settings that count: as they are, or as they were to be when their write broke off."""
+        return self.unfinished or self.settings
+
+    @property
+    def runs(self) -> bool:
+        """Whether any of its processes is there."""
+        return self.process is not None and self.process.started is not None
+
+    @property
+    def has_old_process(self) -> bool:
+        """Whether a process of it may have been started before the settings were changed last."""
+        started = self.process.started if self.process else None
+        if started is None:
+            return False
+        return self.settings is None or self.unfinished is not None or started <= self.settings.changed
 
     @property
     def runs_with_settings(self) -> bool:
-        """Whether its process started after the settings were changed last."""
-        started = self.unit.started if self.unit and self.unit.running else None
-        return started is not None and self.settings is not None and started > self.settings.changed
+        """Whether it runs, in processes that were started after the settings were changed last."""
+        return self.process is not None and self.process.running and not self.has_old_process
 
 
 @dataclass(frozen=True)
@@ -78,12 +95,12 @@ class ApplicationState:
     def parse(cls, lines: Iterable[str]) -> ApplicationState:
         """Read the output of `observe_services.sh`; raises Unreadable when any part of it is missing."""
         found = sections(lines)
-        names = [section.partition(" ")[2] for section in found if section.startswith("path ")]
+        names = [section.partition(" ")[2] for section in found if section.startswith("service ")]
         try:
             return cls(
                 float(found["clock"][0]),
                 {name: _service(name, found) for name in names},
-                read_sockets(found["sockets"], found["processes"]),
+                read_sockets(found["sockets"], found["processes"], _claimed(names, found)),
             )
         except (KeyError, IndexError, ValueError, binascii.Error) as error:
             # Not the error's text: it may quote what stands in a settings file.
@@ -91,14 +108,16 @@ class ApplicationState:
 
 
 def _service(name: str, found: Mapping[str, list[str]]) -> ServiceState:
-    unproved = "\n".join(found[f"unproved {name}"]).strip()
+    unproved = "\n".join(found.get(f"unproved {name}", [])).strip()
     return ServiceState(
-        path="".join(found[f"path {name}"]),
-        unit=_unit(found[f"unit {name}"]) if f"unit {name}" in found else None,
-        settings=_file(found[f"settings {name}"]),
-        before=_file(found[f"before {name}"]),
+        path="".join(found.get(f"path {name}", [])),
+        process=_process(name, found),
+        settings=_file(found.get(f"settings {name}", [])),
+        before=_file(found.get(f"before {name}", [])),
         unproved=json.loads(unproved) if unproved else None,
         health="".join(found.get(f"health {name}", [])),
+        unfinished=_file(found.get(f"unfinished {name}", [])),
+        unreadable="".join(found.get(f"unreadable {name}", [])),
     )
 
 
@@ -109,22 +128,54 @@ def _file(lines: list[str]) -> SettingsFile | None:
     return SettingsFile(owner, group, mode, float(lines[1]), base64.b64decode("".join(lines[2:]), validate=True))
 
 
-def _unit(lines: list[str]) -> Unit:
-    properties: dict[str, list[str]] = {}
-    for line in lines:
-        key, _, value = line.partition("=")
-        properties.setdefault(key, []).append(value)
-    one = {key: values[0] for key, values in properties.items()}
-    return Unit(
-        name=one["Id"],
-        load=one["LoadState"],
-        active=one["ActiveState"],
-        sub=one["SubState"],
-        main_pid=int(one["MainPID"]),
-        restarts=int(one.get("NRestarts") or 0),
-        started=_timestamp(one.get("ExecMainStartTimestamp", "")) if one["MainPID"] != "0" else None,
-        environment_files=tuple(value.rpartition(" (")[0] for value in properties.get("EnvironmentFiles", []) if value),
+def _process(name: str, found: Mapping[str, list[str]]) -> Process | None:
+    if f"processes {name}" in found:
+        return _processes([line.split() for line in found[f"processes {name}"]])
+    return _unit(found[f"unit {name}"]) if f"unit {name}" in found else None
+
+
+def _unit(lines: list[str]) -> Process:
+    one = dict(line.split("=", 1) for line in lines if "=" in line)
+    started = _timestamp(one.get("ExecMainStartTimestamp", "")) if one["MainPID"] != "0" else None
+    return Process(
+        told=f"{one['Id']} is {one['ActiveState']} ({one['SubState']})",
+        running=one["ActiveState"] == "active" and started is not None,
+        started=started,
+        incarnation=started,
     )
+
+
+def _processes(rows: list[list[str]]) -> Process:
+    """From the pid of each process, when it was started in ticks since the host was, and in seconds of the epoch."""
+    if not rows:
+        return Process("none of its processes is there", running=False, started=None, incarnation=None)
+    oldest = min(rows, key=lambda row: int(row[1]))
+    pids = ", ".join(row[0] for row in rows)
+    return Process(f"it runs as {pids}", running=True, started=float(oldest[2]), incarnation=float(oldest[1]))
+
+
+def _claimed(names: Iterable[str], found: Mapping[str, list[str]]) -> dict[int, str]:
+    """Whose a process with a connection is, where a command of the operator's tells: it or an ancestor of it is named.
+
+    Raises Unreadable where that leaves a choice.
+    """
+    named: dict[int, set[str]] = {}
+    for name in names:
+        for line in found.get(f"processes {name}", []):
+            named.setdefault(int(line.split()[0]), set()).add(run_by_commands(name))
+    units = {line.removeprefix("Id=") for name in names for line in found.get(f"unit {name}", []) if line[:3] == "Id="}
+    unit_of = {int(pid): unit for pid, unit, _ in (line.split("\t", 2) for line in found["processes"])}
+    claimed: dict[int, str] = {}
+    for line in found.get("ancestors", []):
+        pids = [int(pid) for pid in line.split()]
+        owners = {owner for pid in pids for owner in named.get(pid, ())}
+        if owners and unit_of.get(pids[0]) in units:
+            owners.add(unit_of[pids[0]])
+        if len(owners) > 1:
+            raise Unreadable(f"The process {pids[0]} belongs to more than one service: {', '.join(sorted(owners))}.")
+        if owners:
+            claimed[pids[0]] = owners.pop()
+    return claimed
 
 
 def _timestamp(text: str) -> float | None:

@@ -42,10 +42,15 @@ class Socket:
 
     pid: int
     unit: str
-    """The systemd unit the process belongs to; empty where it belongs to none."""
+    """The systemd unit the process belongs to, or `run_by_commands` of its service; empty where it belongs to none."""
     program: str
     local: Endpoint
     peer: Endpoint
+
+
+def run_by_commands(service: str) -> str:
+    """What stands for the unit of a service whose processes are found by a command of the operator's."""
+    return f"processes of {service}"
 
 
 @dataclass(frozen=True)
@@ -148,15 +153,19 @@ class Traffic:
             raise Unreadable(f"The pooler's sessions could not be read ({type(error).__name__}: {error}).") from error
 
 
-def read_sockets(sockets: Iterable[str], processes: Iterable[str]) -> tuple[Socket, ...]:
+def read_sockets(
+    sockets: Iterable[str], processes: Iterable[str], claimed: Mapping[int, str] | None = None
+) -> tuple[Socket, ...]:
     """The sockets `ss` printed, one per process that holds them; raises Unreadable for a line it cannot be sure of.
 
-    A socket whose process ended between the two looks keeps an empty unit and program.
+    A socket whose process ended between the two looks keeps an empty unit and program. `claimed` says of processes
+    whose they are, over their unit.
     """
     known: dict[int, tuple[str, str]] = {}
     for line in processes:
         pid, unit, program = line.split("\t", 2)
-        known[int(pid)] = ("" if unit == "-" else unit, told(program))
+        owner = (claimed or {}).get(int(pid), "" if unit == "-" else unit)
+        known[int(pid)] = (owner, told(program))
     found: list[Socket] = []
     for line in filter(None, sockets):
         words = line.split(None, 4)

@@ -41,10 +41,14 @@ class Command:
     timeout: int
 
 
-def script(name: str, purpose: str, timeout: int, /, **variables: Variable) -> Command:
-    """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing."""
+def script(name: str, purpose: str, timeout: int, /, parts: Iterable[str] = (), **variables: Variable) -> Command:
+    """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing.
+
+    `parts` are scripts that only define functions, for those scripts that need them.
+    """
     assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in variables.items())
-    body = "\n".join((PRELUDE, assignments, (SCRIPTS / "common.sh").read_text(), (SCRIPTS / f"{name}.sh").read_text()))
+    texts = [(SCRIPTS / f"{one}.sh").read_text() for one in ("common", *parts, name)]
+    body = "\n".join((PRELUDE, assignments, *texts))
     return Command(f"timeout -k {KILL_AFTER} {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
 
 

@@ -20,6 +20,19 @@ hba_block() {
         on { block = block $0 "\n" }' "$1" | indented
 }
 
+# What a process is, as far as it is still there: its systemd unit, its command line, and itself with its ancestors.
+unit_of() { sed -n 's#^0::.*/\([^/]*\.\(service\|scope\)\).*#\1#p' "/proc/$1/cgroup" 2>/dev/null; }
+program_of() { { tr '\0\n' '  ' <"/proc/$1/cmdline"; } 2>/dev/null | cut -c 1-300; }
+parent_of() { sed 's/.*) . \([0-9]*\) .*/\1/' "/proc/$1/stat" 2>/dev/null || :; }
+ancestors_of() {
+    ancestor=$1 line=
+    while [ "${ancestor:-0}" -gt 1 ]; do
+        line="$line$ancestor "
+        ancestor=$(parent_of "$ancestor")
+    done
+    printf '%s\n' "${line% }"
+}
+
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # alone SECONDS: of all that changes services on this host, only this from here on. A command whose connection broke

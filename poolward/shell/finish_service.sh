@@ -1,6 +1,8 @@
-# A move, or its way back, is proved.
-# variables: path, forget (the settings before the move are not needed any more), event
+# A move, or its way back, is at its end.
+# variables: the service's, forget (the settings before the move are not needed any more), event
 alone 5
-rm -f "$path.poolward-new" "$path.before-poolward.part" "$path.unproved-poolward.part" "$path.unproved-poolward"
-[ -z "$forget" ] || rm -f "$path.before-poolward"
+"$settings_by"
+rm -f "$before.part" "$unproved.part" "$unproved"
+[ -z "$forget" ] || forget_settings
+tidy_settings
 journal "$event" || :

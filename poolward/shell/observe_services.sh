@@ -1,7 +1,7 @@
 # Services of an application host, and every socket it has to a database or a pooler.
-# variables: services (one per line: name, unit, settings file, health URL or ! and a command, separated by tabs; -
-#   where there is none),
-#   ports (of the databases and poolers), health_timeout (seconds)
+# variables: services (one per line, separated by tabs, - where there is none: name, health URL or ! and a command, and
+#   quoted for eval the variables that say how it runs and where its settings are), ports (of the databases and
+#   poolers), health_timeout (seconds), with_ancestors (of the processes with a connection)
 tab=$(printf '\t')
 
 file() { # file PATH: owner, group, mode and time of the last change, and the bytes, of which nothing is printed
@@ -32,21 +32,25 @@ status_of() { # status_of URL: its HTTP status, with whatever this host has to a
 
 section clock
 date +%s.%N
-printf '%s\n' "$services" | while IFS="$tab" read -r name unit settings health; do
+printf '%s\n' "$services" | while IFS="$tab" read -r name health handling; do
     [ -n "$name" ] || continue
-    if [ "$unit" != - ]; then
-        section "unit $name"
-        systemctl show "$unit" --timestamp=us+utc -p Id -p LoadState -p ActiveState -p SubState -p MainPID -p NRestarts \
-            -p ExecMainStartTimestamp -p EnvironmentFiles -p NeedDaemonReload
+    settings_by='' process_by=''
+    [ "$handling" = - ] || eval "$handling"
+    section "service $name"
+    if [ -n "$process_by" ]; then
+        "$process_by"
+        show_process
     fi
-    section "path $name"
-    path=$(readlink -e -- "$settings") && printf '%s\n' "$path" || path=$settings
-    section "settings $name"
-    file "$path"
-    section "before $name"
-    file "$path.before-poolward"
-    section "unproved $name"
-    [ ! -f "$path.unproved-poolward" ] || { cat "$path.unproved-poolward"; printf '\n'; }
+    if [ -n "$settings_by" ]; then
+        "$settings_by"
+        section "path $name"
+        printf '%s\n' "$path"
+        show_settings
+        section "before $name"
+        file "$before"
+        section "unproved $name"
+        [ ! -f "$unproved" ] || { cat "$unproved"; printf '\n'; }
+    fi
     if [ "$health" != - ]; then
         section "health $name"
         case $health in
@@ -63,9 +67,16 @@ for port in $ports; do filter="${filter:+$filter or }dport = :$port"; done
 found=$(ss -Htnp state established "( $filter )")
 printf '%s\n' "$found"
 section processes
-for pid in $(printf '%s\n' "$found" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do
+pids=$(printf '%s\n' "$found" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u)
+for pid in $pids; do
     # A process that ends meanwhile is not there any more, and neither is its socket.
-    unit=$(sed -n 's#^0::.*/\([^/]*\.\(service\|scope\)\).*#\1#p' "/proc/$pid/cgroup" 2>/dev/null) || continue
-    printf '%s\t%s\t%s\n' "$pid" "${unit:--}" "$(tr '\0\n' '  ' <"/proc/$pid/cmdline" 2>/dev/null | cut -c 1-300)"
+    unit=$(unit_of "$pid") || continue
+    printf '%s\t%s\t%s\n' "$pid" "${unit:--}" "$(program_of "$pid")"
 done
+if [ -n "$with_ancestors" ]; then
+    section ancestors
+    for pid in $pids; do
+        ancestors_of "$pid"
+    done
+fi
 section end

@@ -79,6 +79,28 @@ def test_a_proof_that_could_not_be_written_down_is_no_move() -> None:
     assert move.result is Result.FAILED
 
 
+def switched_unseen(**facts: Any) -> list[dict[str, Any]]:
+    """A job that nobody may run, switched."""
+    reason = "nobody has seen it run since its settings were switched."
+    return [*moved(**facts)[:2], event(9, "not_proved", "shop", reason=reason, direct=0, pooled=0, **facts)]
+
+
+def test_a_job_that_was_not_seen_at_work_is_neither_moved_nor_failed_and_something_is_left_to_do() -> None:
+    found = of(*switched_unseen(), event(10, "ended", left=[], ok=True))
+    (move,) = found.history.moves
+    assert (move.result, found.history.clean) == (Result.NOT_PROVED, False)
+    assert found.verdict == "Not done: 1 not proved (shop)."
+    assert "and while it has sessions, the same run again" in found.steps[0].text
+    # A later run has seen it.
+    assert of(*switched_unseen(), *moved(20)).history.standing["shop"].result is Result.MOVED
+
+
+def test_a_job_that_was_not_seen_at_work_on_its_way_back_is_not_told_as_proved() -> None:
+    found = of(*switched_unseen(what="rollback"), event(10, "ended", what="rollback", left=[], ok=True))
+    assert "proved" not in found.verdict.replace("not proved", "")
+    assert "by its settings; nobody has seen it run with them since" in found.steps[0].text
+
+
 def test_a_service_that_is_stuck_says_what_to_do_by_hand() -> None:
     commands = ["cp --preserve=all /etc/shop/env.before-poolward /etc/shop/env", "systemctl restart shop.service"]
     made = [*taken_back()[:6], event(44, "stuck", "shop", reason="both ways failed", commands=commands)]

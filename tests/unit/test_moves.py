@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolward.acceptance import Sample, Soak
-from poolward.moves import Goal, Position, next_step
+from poolward.moves import Goal, Position, Settings, next_step
 
 Fault = Literal["killed", "broken", "rebooted", "crashed"]
 FAULTS: tuple[Fault, ...] = ("killed", "broken", "rebooted", "crashed")
@@ -28,24 +28,27 @@ class Host:
     """What the running process was started with; None where none runs."""
     before: Goal | None = None
     unproved: bool = False
+    torn: bool = False
+    """Whether a write of the settings broke off; a file is renamed, what takes them from a command may tear them."""
     fresh: bool = True
     """Whether the process was started after the settings were changed last."""
 
     @property
     def position(self) -> Position:
-        return Position(self.settings, self.fresh and self.process is not None, self.unproved)
+        says: Settings = "mixed" if self.torn else self.settings
+        return Position(says, self.fresh and not self.torn and self.process is not None, self.unproved)
 
     @property
     def original(self) -> bool:
         """Whether what the settings say now is the way back."""
-        return not self.unproved or (self.before is None and self.settings == "direct")
+        return not self.unproved or (self.before is None and self.position.settings == "direct")
 
     def whole(self, goal: Goal) -> bool:
-        return (self.settings, self.process, self.unproved, self.fresh) == (goal, goal, False, True)
+        return (self.settings, self.process, self.unproved, self.torn, self.fresh) == (goal, goal, False, False, True)
 
     def struck(self, fault: Fault) -> Host:
         if fault == "rebooted":
-            return replace(self, process=self.settings, fresh=True)
+            return replace(self, process=None if self.torn else self.settings, fresh=True)
         return replace(self, process=None) if fault == "crashed" else self
 
 
@@ -55,7 +58,7 @@ def changes(host: Host, goal: Goal) -> list[Host]:
     if step == "switch":
         kept = replace(host, before=host.settings) if goal == "pooled" and host.original else host
         marked = replace(kept, unproved=True)
-        return [kept, marked, replace(marked, settings=goal, fresh=False)]
+        return [kept, marked, replace(marked, torn=True), replace(marked, settings=goal, torn=False, fresh=False)]
     if step == "restart":
         return [replace(host, process=None), replace(host, process=host.settings, fresh=True)]
     if step == "prove":
@@ -79,8 +82,12 @@ def way_back(host: Host) -> Iterator[Host]:
     """The host after each change of taking a move back; a move that was not begun leaves nothing to do."""
     if not host.unproved:
         return
-    if host.before is not None and host.before != host.settings:
-        host = replace(host, settings=host.before, before=None, fresh=False)
+    if host.before is not None and (host.torn or host.before != host.settings):
+        host = replace(host, torn=True)
+        yield host
+        host = replace(host, settings=host.before, torn=False, fresh=False)
+        yield host
+        host = replace(host, before=None)
         yield host
     yield from walk(host, "direct")
 

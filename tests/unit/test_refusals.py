@@ -134,6 +134,19 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
         ),
         GROUPS,
     ),
+    "service whose processes nobody finds": (service("unit", restart_command=["web-ctl", "restart"]), GROUPS),
+    "service whose processes two find": (service(processes_command=["pgrep", "web"], runs="nightly"), GROUPS),
+    "service that always runs and is run": (service(run_command=["web\tnow"], run_timeout=0), GROUPS),
+    "job with words of another type": (service(runs="now and then", run_command="web", run_timeout="long"), GROUPS),
+    "job without its processes": (service("unit", runs="now and then", restart_command=["web-ctl"]), GROUPS),
+    "services of one command": (
+        hosts(services=[
+            {**{word: value for word, value in WEB.items() if word != "env_file"}, "name": name,
+             "unit": f"{name}.service", "read_command": ["vault", "read", "web"], "write_command": ["vault", "put"]}
+            for name in ("web", "api")
+        ]),
+        GROUPS,
+    ),
     "service direct without a reason": (service(direct=True), GROUPS),
     "service that is none": (hosts(services=["web"]), GROUPS),
     "services that are no list": (hosts(services={"web": WEB}), GROUPS),

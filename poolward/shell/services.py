@@ -1,0 +1,138 @@
+"""How a service is handled on its host: where its settings are, and how it runs.
+
+Two halves that combine freely. Each kind of either is a script of this folder that defines the same functions
+(`settings_env_file.sh` beside `settings_commands.sh`, `process_unit.sh` beside `process_commands.sh`), and here the
+variables it needs and the words for a person. The scripts that move a service name no kind.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from poolward import shell
+from poolward.service import Service
+from poolward.shell import Command, Variable
+
+_READING = ("read_command", "processes_command")
+_READING_SECONDS = 20
+"""What the operator's commands that only read may take, each."""
+PARTS = ("settings_env_file", "settings_commands", "process_unit", "process_commands")
+
+
+@dataclass(frozen=True)
+class Half:
+    """One half of a service; without a kind it has none."""
+
+    kind: str = ""
+    variables: tuple[tuple[str, str], ...] = ()
+    what: str = ""
+    """How it is called in a sentence: `/etc/web/env`, `web.service`."""
+    word: str = ""
+    """The operator's word that says where it is."""
+    log: str = ""
+    """What to ask about its failures."""
+    by_hand: tuple[str, ...] = ()
+    """The commands that put it right by hand, as root on the service's host."""
+    before: str = ""
+    """For settings: the file with those from before the move."""
+    mark: str = ""
+    """For settings: what is there while a move is not proved."""
+
+
+def settings_of(declared: Service) -> Half:
+    """Where the settings of a service are."""
+    if declared.env_file:
+        path = declared.env_file
+        before = f"{path}.before-poolward"
+        return Half(
+            "settings_env_file",
+            (("env_file", path),),
+            path,
+            "env_file",
+            by_hand=(f"if [ -f {before} ]; then mv {before} {path}; fi",),
+            before=before,
+            mark=f"{path}.unproved-poolward",
+        )
+    if declared.read_command:
+        place = f"/var/lib/poolward/services/{declared.name}"
+        before = f"{place}/before"
+        return Half(
+            "settings_commands",
+            (
+                ("read_command", shlex.join(declared.read_command)),
+                ("write_command", shlex.join(declared.write_command)),
+            ),
+            "the settings that its read_command prints",
+            "read_command",
+            by_hand=(f"if [ -f {before} ]; then {shlex.join(declared.write_command)} <{before}; fi",),
+            before=before,
+            mark=place,
+        )
+    return Half()
+
+
+def process_of(declared: Service) -> Half:
+    """How a service runs."""
+    if declared.unit:
+        return Half(
+            "process_unit",
+            (("unit", declared.unit),),
+            declared.unit,
+            "unit",
+            log=f"journalctl -u {declared.unit}",
+            by_hand=(f"systemctl restart {declared.unit}",) if not declared.now_and_then else (),
+        )
+    if declared.processes_command:
+        restart = shlex.join(declared.restart_command)
+        return Half(
+            "process_commands",
+            (("processes_command", shlex.join(declared.processes_command)), ("restart_command", restart)),
+            f"{declared.name} by its restart_command",
+            "processes_command",
+            log=f"journalctl -t poolward-{declared.name}",
+            by_hand=(restart,) if restart else (),
+        )
+    return Half()
+
+
+def variables(declared: Service) -> dict[str, str]:
+    """What the scripts have to know of a service."""
+    settings, process = settings_of(declared), process_of(declared)
+    kinds = {"name": declared.name, "settings_by": settings.kind, "process_by": process.kind}
+    return {**kinds, **dict(settings.variables), **dict(process.variables)}
+
+
+def script(name: str, purpose: str, timeout: int, declared: Service, /, **others: Variable) -> Command:
+    """A script of this folder about one service."""
+    return shell.script(name, purpose, timeout, parts=PARTS, **variables(declared), **others)
+
+
+def observe(asked: Iterable[Mapping[str, str]], ports: Iterable[str], health_timeout: int) -> Command:
+    """The command that looks at services of one host; of each its `name`, `health` and other variables."""
+    questions = [dict(one) for one in asked]
+    commands = [word for one in questions for word in one if word in _READING]
+    lines = [_line(one) for one in questions]
+    return shell.script(
+        "observe_services",
+        "look at its services",
+        20 + health_timeout * len(lines) + _READING_SECONDS * len(commands),
+        parts=PARTS,
+        services=lines,
+        ports=ports,
+        health_timeout=health_timeout,
+        with_ancestors="processes_command" in commands,
+    )
+
+
+def _line(one: dict[str, str]) -> str:
+    name, health = one["name"], one.pop("health")
+    handling = " ".join(f"{key}={shlex.quote(value)}" for key, value in one.items() if value and key != "name")
+    return "\t".join((name, health or "-", handling or "-"))
+
+
+def by_hand(declared: Service) -> list[str]:
+    """The commands that put a service back by hand, as root on its host."""
+    settings, process = settings_of(declared), process_of(declared)
+    return [*settings.by_hand, *process.by_hand, f"rm -rf {settings.mark}"]

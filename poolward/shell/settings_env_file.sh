@@ -1,0 +1,34 @@
+# Settings in a file that the service reads: the way back and the mark of an unproved move lie beside it.
+# variables: env_file
+settings_env_file() {
+    path=$(readlink -e -- "$env_file") || path=$env_file
+    before=$path.before-poolward
+    unproved=$path.unproved-poolward
+
+    show_settings() {
+        section "settings $name"
+        file "$path"
+    }
+    make_room() { :; }
+    settings_are() { printf '%s' "$1" | base64 -d | cmp -s - "$path"; }
+    keep_settings() { cp --preserve=all "$path" "$before.part"; }
+
+    put_settings() { # put_settings WANTED: in one step, with owner, mode and attributes as they are
+        cp --preserve=all "$path" "$path.poolward-new"
+        printf '%s' "$1" | base64 -d >"$path.poolward-new"
+        printf '%s' "$1" | base64 -d | cmp -s - "$path.poolward-new" || fail "$path could not be written whole"
+        sync "$path.poolward-new"
+        mv -f "$path.poolward-new" "$path"
+        sync "${path%/*}"
+    }
+
+    return_settings() { # In one rename: it needs no room, and a full disk is a reason to come here.
+        [ -f "$before" ] || fail "$before is not there"
+        # The time of its last change is what tells a process that was started with it from one that was not.
+        touch -a "$before" || :
+        mv -f "$before" "$path"
+        sync "${path%/*}" || :
+    }
+    tidy_settings() { rm -f "$path.poolward-new"; }
+    forget_settings() { rm -f "$before"; }
+}
