@@ -25,6 +25,8 @@ CHANGE_SECONDS = 100
 """For rewriting settings: two commands of the operator's may be at work, each with its own bound."""
 PATIENCE = 120.0
 """Seconds for which a way back waits for what does not answer: a host that reboots, a server that is restarted."""
+STARTING = 0.3
+"""Seconds for which a service that was just restarted has its host to itself, before it is looked at."""
 T = TypeVar("T")
 
 
@@ -75,34 +77,35 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
     while True:
         step = moves.next_step(move.position(seen.state), move.goal)
         if step in done:
-            return _had_no_effect(move, seen.state, step)
+            return _had_no_effect(move, seen, step)
         done.append(step)
         move.run.lease.renew()
         if step == "switch":
             _switch(move, seen.state)
-        elif step == "restart" and move.service.now_and_then:
+        if step in ("prove", "done"):
+            return _prove(move, seen if "restart" in done else None)
+        # What was switched has to be restarted, and a look in between would only keep the service waiting.
+        done.append("restart")
+        if move.service.now_and_then:
             running.at_rest(move)
-        elif step == "restart":
-            _restart(move, seen)
         else:
-            return _prove(move)
+            _restart(move, seen)
+            gevent.sleep(STARTING)
         seen = move.witness.look()
 
 
-def _had_no_effect(move: Move, state: ServiceState, step: moves.Step) -> Sample:
+def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
     """The proof of a service that systemd may yet start, where there is nowhere else to go; else raises PoolwardError.
 
     On the way to the pooler a service that does not run after its restart is taken back at once.
     """
-    unit = state.unit
-    if step != "restart" or unit is None or unit.running:
+    process, what = seen.state.process, services.process_of(move.service).what
+    if step != "restart" or process is None or process.running:
         raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
     if move.goal == "direct":
-        return _prove(move, state)
-    raise PoolwardError(
-        f"{unit.name} was restarted and does not run: it is {unit.active} ({unit.sub}).",
-        f"journalctl -u {unit.name} on {move.service.host} says why.",
-    )
+        return _prove(move, seen)
+    why = f"journalctl -u {what} on {move.service.host} says why." if move.service.unit else ""
+    raise PoolwardError(f"{what} was restarted and does not run: {process.told}.", why)
 
 
 def _switch(move: Move, state: ServiceState) -> None:
@@ -145,8 +148,8 @@ def _restart(move: Move, seen: Witnessed) -> None:
     move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
 
 
-def _prove(move: Move) -> Proof:
-    proof = running.proved(move) if move.service.now_and_then else Proof(soaking.proved(move))
+def _prove(move: Move, first: Witnessed | None) -> Proof:
+    proof = running.proved(move) if move.service.now_and_then else Proof(soaking.proved(move, first))
     if proof.doubt:
         move.run.say(f"NOT PROVED  {move.service.name}: {proof.doubt}.")
         if move.goal == "pooled":

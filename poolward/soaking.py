@@ -9,6 +9,7 @@ import gevent
 from poolward.acceptance import Sample, Soak, Terms
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.moving import Move
+from poolward.witness import Witnessed
 
 INTERVAL = 1.0
 """Seconds between two looks of a proof."""
@@ -22,8 +23,10 @@ def seconds(move: Move) -> float:
     return move.service.soak if move.goal == "pooled" else min(move.service.soak, BACK_SECONDS)
 
 
-def proved(move: Move) -> Sample:
+def proved(move: Move, first: Witnessed | None = None) -> Sample:
     """The last look of a proof that held; raises PoolwardError with the numbers of one that did not.
+
+    `first` is a look that was made just now.
 
     On the way to the pooler a look that cannot be made is a bad look, and a service that dies has failed. On the way
     back there is nowhere else to go: what could not be seen is raised as it is, for another attempt.
@@ -34,7 +37,8 @@ def proved(move: Move) -> Sample:
     while True:
         began = time.monotonic()
         try:
-            found = look(move, began)
+            found = _judged(move, began, first) if first else look(move, began)
+            first = None
         except (Unread, Unreachable) as error:
             if not forward:
                 raise
@@ -57,7 +61,10 @@ def proved(move: Move) -> Sample:
 def look(move: Move, at: float) -> Sample:
     """One look, judged and journalled; raises Unread, and LeaseLost."""
     move.run.lease.renew()
-    seen = move.witness.look()
+    return _judged(move, at, move.witness.look())
+
+
+def _judged(move: Move, at: float, seen: Witnessed) -> Sample:
     server = seen.fullest(move.servers)
     declared = move.service
     terms = Terms(move.goal, declared.max_wait, bool(declared.health), declared.now_and_then)
