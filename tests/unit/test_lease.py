@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,11 +14,17 @@ from poolward import lease
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="this system tells no process's start")
-def test_a_process_has_ended_once_it_was_killed_even_before_its_parent_asks() -> None:
-    # It waits to be killed.
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        assert lease._started(process.pid) != ""
-        process.kill()
-        until("it has ended", lambda: lease._started(process.pid) == "", timeout=10)
-        assert Path(f"/proc/{process.pid}").exists()
+def test_a_process_has_ended_once_it_was_killed_even_where_its_parent_never_asks() -> None:
+    # The parent becomes a program that knows of no child, so nobody ever asks how that one ended.
+    parent = ["sh", "-c", "sleep 60 & echo $!; exec sleep 60"]
+    with subprocess.Popen(parent, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        child = int(process.stdout.readline())
+        try:
+            assert lease._started(child) != ""
+            os.kill(child, signal.SIGKILL)
+            until("it has ended", lambda: lease._started(child) == "", timeout=10)
+            assert Path(f"/proc/{child}").exists()
+        finally:
+            process.kill()
     assert lease._started(process.pid) == ""
