@@ -112,6 +112,7 @@ pgbouncer_probe_secret_command = None
 #   prepared_statements     "off" for a service that prepares none; PgBouncer before 1.21 loses them
 #   connections             how many it opens at most
 #   health                  a URL that answers 200, or a command (a list) that succeeds; health_timeout in seconds (5)
+#   errors_command          prints what it has seen fail since it started, as JSON: {"53300": 4}; for the report
 #   soak                    seconds for which everything has to stay well before the next service moves (60)
 #   max_wait                seconds a client may wait for a server connection (5)
 #   accept_hazards          why it moves although the scan (poolward assess) says that it needs more than its pool gives

@@ -31,6 +31,7 @@ services = [  # in the order they move: the heaviest first
         "env_file": "/etc/webhook_receiver/env",
         "url_variables": ["DATABASE_URL"],
         "health": "http://127.0.0.1:8001/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8001"],
     },
     {
         "name": "ingest_worker",
@@ -45,6 +46,7 @@ services = [  # in the order they move: the heaviest first
         "user_variable": "DB_USER",
         "password_variable": "DB_PASSWORD",
         "health": "http://127.0.0.1:8002/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8002"],
     },
     {
         "name": "dashboard_api",
@@ -55,6 +57,7 @@ services = [  # in the order they move: the heaviest first
         "env_file": "/etc/dashboard_api/env",
         "url_variables": ["DATABASE_URL"],
         "health": "http://127.0.0.1:8003/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8003"],
     },
     {
         "name": "worker",
@@ -65,6 +68,7 @@ services = [  # in the order they move: the heaviest first
         "env_file": "/etc/worker/env",
         "url_variables": ["DATABASE_DSN"],
         "health": "http://127.0.0.1:8004/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8004"],
     },
     {
         "name": "cron",
@@ -78,6 +82,7 @@ services = [  # in the order they move: the heaviest first
         "port_variable": "PGPORT",
         "database_variable": "PGDATABASE",
         "health": "http://127.0.0.1:8005/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8005"],
     },
     {
         "name": "gateway",
@@ -89,6 +94,7 @@ services = [  # in the order they move: the heaviest first
         "env_file": "/etc/gateway/env",
         "url_variables": ["JDBC_URL"],
         "health": "http://127.0.0.1:8006/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8006"],
     },
     {
         "name": "grafana",
@@ -104,6 +110,7 @@ services = [  # in the order they move: the heaviest first
         "user_variable": "DB_USER",
         "password_variable": "DB_PASSWORD",
         "health": "http://127.0.0.1:8007/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8007"],
     },
     {
         "name": "scheduler",
@@ -115,6 +122,7 @@ services = [  # in the order they move: the heaviest first
         "env_file": "/etc/scheduler/env",
         "url_variables": ["DATABASE_URL"],
         "health": "http://127.0.0.1:8009/health",
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8009"],
     },
     {
         "name": "analytics_mcp",

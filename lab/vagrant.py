@@ -136,7 +136,8 @@ def _machine_script(host: Host) -> str:
         script += file_script("/etc/postgresql/17/main/conf.d/lab.conf", conf)
     if host.group == "apps":
         script += "id app >/dev/null 2>&1 || useradd --system --no-create-home --shell /usr/sbin/nologin app\n"
-        script += file_script("/usr/local/lib/lab/service.py", (images.CONTEXT / "services/service.py").read_text())
+        for name in ("service.py", "errors.py"):
+            script += file_script(f"/usr/local/lib/lab/{name}", (images.CONTEXT / "services" / name).read_text())
     # A box maps its own name to 127.0.1.1, and PostgreSQL shall listen where the others reach it.
     script += f"sed -i '/^127.0.1.1/d; /# lab$/d' /etc/hosts\nhostnamectl hostname {host.name}\n"
     script += "".join(f"echo '{LAB.address(other)} {other.name} # lab' >>/etc/hosts\n" for other in VAGRANT_HOSTS)

@@ -128,7 +128,7 @@ class Cutover:
         look = watch.look(
             self.run.state,
             self.run.fleet,
-            witness.asked(self.run.fleet.services),
+            witness.asked(self.run.fleet.services, errors=True),
             without_poolers=self.goal == "direct",
         )
         for server in self.run.fleet.servers:

@@ -20,7 +20,7 @@ _NAME = re.compile(r"\w[\w.@-]*")
 _UNIT = re.compile(r"[\w@:.\\-]+\.service")
 _SEE = "see `services` in group_data/all.py"
 _HEALTH = ("`health` must be a URL, or a command as a list", '"health": "http://127.0.0.1:8000/health"')
-_COMMANDS = ("read_command", "write_command", "restart_command", "processes_command", "run_command")
+_COMMANDS = ("read_command", "write_command", "restart_command", "processes_command", "run_command", "errors_command")
 
 
 def read(

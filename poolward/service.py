@@ -94,6 +94,8 @@ class Service:
     health: str | tuple[str, ...] = ""
     """A URL, or a command that succeeds."""
     health_timeout: float = HEALTH_TIMEOUT_SECONDS
+    errors_command: tuple[str, ...] = ()
+    """Prints what its clients have seen fail since it started, as JSON: a number by SQLSTATE."""
     soak: float = SOAK_SECONDS
     """Seconds for which everything has to stay well after the move."""
     max_wait: float = MAX_WAIT_SECONDS

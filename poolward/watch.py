@@ -26,6 +26,8 @@ class Asked:
     settings: bool = True
     """Whether its settings are read."""
     health: bool = False
+    errors: bool = False
+    """Whether it is asked what its clients have seen fail."""
 
     @property
     def variables(self) -> dict[str, str]:
@@ -33,6 +35,7 @@ class Asked:
         found = service_shell.variables(self.service)
         found |= {} if self.settings else {"settings_by": ""}
         found["health"] = health_of(self.service) if self.health else ""
+        found["errors_command"] = shlex.join(self.service.errors_command) if self.errors else ""
         if any("\t" in part or "\n" in part for part in found.values()):
             raise PoolwardError(f"{self.service.name!r}: a path, URL or command cannot hold a tab or a line break.")
         return found

@@ -104,7 +104,9 @@ def counts(fleet: Fleet, look: Look, server: str) -> dict[str, object]:
             direct = sum(1 for session in census.direct if session.server == server)
             by_service[declared.name] = {"direct": direct, "pooled": len(census.pooled)}
     accounted = sum(by_pooler.values()) + sum(numbers["direct"] for numbers in by_service.values())
+    states = {name: state for host in look.applications.values() for name, state in host.services.items()}
     return {
+        "errors": {name: state.errors for name, state in states.items() if state.errors is not None},
         "server": server,
         "backends": len(backends),
         "limit": seen.sessions[server].limit,
@@ -142,7 +144,7 @@ class Witness:
         return Witnessed(self.fleet, self.service, found)
 
 
-def asked(services: Iterable[Service], in_motion: str = "") -> dict[str, list[Asked]]:
+def asked(services: Iterable[Service], in_motion: str = "", *, errors: bool = False) -> dict[str, list[Asked]]:
     """What to ask about services, by host; where one is in motion, settings and health of that one alone.
 
     Each question costs time, and settings may have to come from a command of the operator's.
@@ -151,6 +153,6 @@ def asked(services: Iterable[Service], in_motion: str = "") -> dict[str, list[As
     for declared in services:
         if declared.owner:
             moving = declared.name == in_motion
-            question = Asked(declared, settings=moving or not in_motion, health=moving)
+            question = Asked(declared, settings=moving or not in_motion, health=moving, errors=moving or errors)
             questions.setdefault(declared.host, []).append(question)
     return questions

@@ -54,6 +54,8 @@ class ServiceState:
     """What a move in progress said of itself; it stays until the move is proved or taken back."""
     health: str
     """The HTTP status of its health URL, `no answer`, or empty where it has none."""
+    errors: Mapping[str, int] | None = None
+    """What it has seen fail since it started, by SQLSTATE; None where it does not say."""
     unfinished: SettingsFile | None = None
     """What was being written when a write broke off: what is there now is nobody's."""
     unreadable: str = ""
@@ -116,9 +118,19 @@ def _service(name: str, found: Mapping[str, list[str]]) -> ServiceState:
         before=_file(found.get(f"before {name}", [])),
         unproved=json.loads(unproved) if unproved else None,
         health="".join(found.get(f"health {name}", [])),
+        errors=_errors("".join(found.get(f"errors {name}", []))),
         unfinished=_file(found.get(f"unfinished {name}", [])),
         unreadable="".join(found.get(f"unreadable {name}", [])),
     )
+
+
+def _errors(printed: str) -> dict[str, int] | None:
+    """A report is no proof: one that cannot be read is none."""
+    try:
+        found = json.loads(printed)
+        return {str(code)[:20]: int(count) for code, count in list(found.items())[:50]}
+    except (AttributeError, TypeError, ValueError):
+        return None
 
 
 def _file(lines: list[str]) -> SettingsFile | None:

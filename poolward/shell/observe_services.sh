@@ -34,7 +34,7 @@ section clock
 date +%s.%N
 printf '%s\n' "$services" | while IFS="$tab" read -r name health handling; do
     [ -n "$name" ] || continue
-    settings_by='' process_by=''
+    settings_by='' process_by='' errors_command=''
     [ "$handling" = - ] || eval "$handling"
     section "service $name"
     if [ -n "$process_by" ]; then
@@ -57,6 +57,11 @@ printf '%s\n' "$services" | while IFS="$tab" read -r name health handling; do
         !*) timeout "$health_timeout" sh -c "${health#!}" >/dev/null 2>&1 && printf 200 || printf 'failure (%s)' "$?" ;;
         *) status_of "$health" 2>/dev/null || printf 'no answer' ;;
         esac
+        printf '\n'
+    fi
+    if [ -n "$errors_command" ]; then
+        section "errors $name"
+        timeout "$health_timeout" sh -c "$errors_command" 2>/dev/null | head -c 4000 | tr -d '\n' || :
         printf '\n'
     fi
 done

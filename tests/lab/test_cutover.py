@@ -10,6 +10,7 @@ import pytest
 
 from lab.state import State
 from lab.topology import REPOSITORY, Lab
+from lab.wait import until
 from tests.lab import cutover_support as support
 from tests.lab.cutover_support import beside, cutover, direct, pooled, rollback, settings_file, sockets
 from tests.lab.support import on, pyinfra
@@ -70,6 +71,31 @@ def test_no_journal_and_no_output_holds_a_password(lab: Lab) -> None:
     for text in (run.text, journals, on_host):
         assert "proved" in text or "settled" in text
         assert not [password for password in passwords if password in text]
+
+
+@pytest.mark.usefixtures("put_services_back")
+def test_what_clients_saw_fail_is_in_the_journal_as_the_services_tell_it(lab: Lab) -> None:
+    """Of all of them before and after the run, and of the one that moves in every look."""
+    on(lab, "db1", "pkill -f '^postgres: .* grafana_ro '")
+    until("grafana has met an error", lambda: failed(lab, "grafana"), timeout=20)
+    assert cutover(NAME).returncode == 0
+    newest = max((REPOSITORY / "journal").glob("*-cutover-*.jsonl"), key=lambda path: path.stat().st_mtime)
+    looks = [event for event in map(json.loads, newest.read_text().splitlines()) if event["step"] == "look"]
+    at_rest = [look["errors"] for look in looks if not look["service"]]
+    assert [set(errors) for errors in at_rest] == [{service.name for service in support.SERVICES}] * 2
+    assert at_rest[0]["grafana"].keys() == failed(lab, "grafana").keys()
+    assert all(set(look["errors"]) == {NAME} for look in looks if look["service"])
+
+
+def failed(lab: Lab, name: str) -> dict[str, int]:
+    """What a service says of its failed transactions."""
+    service = support.service_named(name)
+    url = f"http://127.0.0.1:{service.port}/health"
+    said = on(
+        lab, service.host, f"python3 -c 'from urllib.request import *; print(urlopen(\"{url}\").read().decode())'"
+    )
+    found: dict[str, int] = json.loads(said)["failed"]
+    return found
 
 
 @pytest.fixture

@@ -94,3 +94,22 @@ def test_no_script_that_moves_a_service_names_a_kind_of_it() -> None:
         ]
         shared = set.intersection(*verbs)
         assert len(shared) >= 4, (half, verbs)
+
+
+@pytest.mark.parametrize(
+    ("printed", "errors"),
+    [
+        (['{"53300": 4, "08001": 0}'], {"53300": 4, "08001": 0}),
+        (["{}"], {}),
+        ([""], None),
+        (["Traceback (most recent call last):"], None),
+        (['["53300"]'], None),
+        (['{"53300": "many"}'], None),
+    ],
+)
+def test_what_its_clients_saw_fail_is_unknown_where_it_does_not_say(
+    printed: list[str], errors: dict[str, int] | None
+) -> None:
+    unit = ("@service web", "@unit web", "Id=web.service", "MainPID=0", "ActiveState=inactive", "SubState=dead")
+    found = host(*unit, "@errors web", *printed)
+    assert found.services["web"].errors == errors
