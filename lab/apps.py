@@ -43,7 +43,14 @@ def install_script(host: str, passwords: dict[str, str]) -> str:
 
 
 def environment_file(service: Service, password: str) -> str:
-    knobs = {
+    lines = [f"# {service.name}: where its database is", *_assignments(connection(service, password))]
+    lines += ["", "# how it works", *_assignments(knobs(service))]
+    return "\n".join(lines) + "\n"
+
+
+def knobs(service: Service) -> dict[str, str]:
+    """The variables that say how a service works."""
+    found = {
         "SERVICE": service.name,
         "HEALTH_PORT": str(service.port),
         "POOL_SIZE": str(service.pool),
@@ -52,14 +59,13 @@ def environment_file(service: Service, password: str) -> str:
         "PREPARED": "on" if service.prepared else "off",
     }
     if service.session_sql:
-        knobs["SESSION_SQL"] = service.session_sql
-    lines = [f"# {service.name}: where its database is", *_assignments(_connection(service, password))]
-    lines += ["", "# how it works", *_assignments(knobs)]
-    return "\n".join(lines) + "\n"
+        found["SESSION_SQL"] = service.session_sql
+    return found
 
 
-def _connection(service: Service, password: str) -> dict[str, str]:
-    host, port, database, role = "db1", "5432", service.database, service.role
+def connection(service: Service, password: str, host: str = "db1") -> dict[str, str]:
+    """The variables that say where its database is."""
+    port, database, role = "5432", service.database, service.role
     if service.shape == "url":
         options = {"application_name": service.name} | ({"options": service.options} if service.options else {})
         user_info = f"{quote(role, safe='')}:{quote(password, safe='')}"

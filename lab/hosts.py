@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from lab import apps, database, engine
+from lab import apps, database, dock, engine
 from lab.docker import docker, file_script, shell
 from lab.progress import step
 from lab.state import ReadyHost, Secrets, State
@@ -126,7 +126,8 @@ def run_options(lab: Lab, host: Host) -> tuple[str, ...]:
     """What `docker run` needs for a host of the lab, beside its name and image."""
     names = [f"--add-host={other.name}:{lab.address(other)}" for other in HOSTS if other != host]
     place = (f"--label={lab.label}", f"--network={lab.network}", f"--ip={lab.address(host)}")
-    return (*SYSTEMD_OPTIONS, *_machine_options(), *place, *names)
+    nested = dock.RUN_OPTIONS if host.group == "docker" else ()
+    return (*SYSTEMD_OPTIONS, *_machine_options(), *nested, *place, *names)
 
 
 def account_script(host: Host, secrets: Secrets) -> str:
@@ -150,6 +151,8 @@ def _make(lab: Lab, host: Host, image: str, secrets: Secrets) -> ReadyHost:
         shell(container, account_script(host, secrets))
         if host.group == "databases":
             database.seed(lab, host.name, secrets.roles[host.name])
+        if host.group == "docker":
+            dock.install(lab, host, secrets.roles[host.name])
         host_key = shell(container, "cut -d' ' -f1,2 /etc/ssh/ssh_host_ed25519_key.pub").strip()
     return ReadyHost(identity, image, address, host_key)
 

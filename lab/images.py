@@ -24,7 +24,13 @@ INPUTS = {
     "database": ("images/database",),
     "pooler": ("images/pooler",),
     "app": ("images/app", "services"),
+    # with what runs on it
+    "dock": ("images/dock", "images/timescaledb", "images/service", "images/database/lab.conf", "services"),
+    "timescaledb": ("images/timescaledb", "images/database/lab.conf"),
+    "service": ("images/service", "services"),
 }
+# The images of the containers on a Docker host, made from the same base as the hosts.
+ON_DOCKER_HOSTS = ("timescaledb", "service")
 APT_OPTIONS = ("Acquire::Check-Valid-Until", "Acquire::Check-Date", "Acquire::http::Proxy", "Acquire::https::Proxy")
 
 
@@ -40,6 +46,12 @@ def ensure(hosts: Iterable[Host]) -> dict[str, str]:
     return {host.name: tags[host.suite, host.image] for host in hosts}
 
 
+def on_docker_hosts(suite: str) -> dict[str, str]:
+    """The images a Docker host needs, by the name it knows them by: the plain base, and what is built on it."""
+    base = f"debian:{suite}-slim"
+    return {base: base} | {f"lab/{kind}": _tag(kind, suite, base) for kind in ON_DOCKER_HOSTS}
+
+
 def remove() -> None:
     """Remove every image the lab has built, of this and of earlier versions, and the bases it made itself."""
     for image in docker("image", "ls", "--quiet", "--filter", f"label={LABEL}").split():
@@ -50,6 +62,9 @@ def _suite_images(suite: str, kinds: Sequence[str], present: set[str]) -> dict[t
     base = f"debian:{suite}-slim"
     if base not in present:
         _make_base(suite, base)
+    if "dock" in kinds:
+        for kind in ON_DOCKER_HOSTS:
+            _image(kind, suite, base, present)
     parent = _image("host", suite, base, present)
     with ThreadPoolExecutor(len(kinds)) as pool:
         tags = pool.map(lambda kind: _image(kind, suite, parent, present), kinds)
@@ -57,7 +72,7 @@ def _suite_images(suite: str, kinds: Sequence[str], present: set[str]) -> dict[t
 
 
 def _image(kind: str, suite: str, parent: str, present: set[str]) -> str:
-    tag = f"poolward-lab-{kind}:{suite}-{_fingerprint(kind, parent)}"
+    tag = _tag(kind, suite, parent)
     if tag not in present:
         with step(f"building the image {tag}"):
             dockerfile = str(CONTEXT / "images" / kind / "Dockerfile")
@@ -65,10 +80,15 @@ def _image(kind: str, suite: str, parent: str, present: set[str]) -> str:
     return tag
 
 
+def _tag(kind: str, suite: str, parent: str) -> str:
+    return f"poolward-lab-{kind}:{suite}-{_fingerprint(kind, parent)}"
+
+
 def _fingerprint(kind: str, parent: str) -> str:
     digest = hashlib.sha256(docker("image", "inspect", "--format", "{{.Id}}", parent).encode())
     for directory in INPUTS[kind]:
-        for path in sorted((CONTEXT / directory).rglob("*")):
+        top = CONTEXT / directory
+        for path in sorted(top.rglob("*") if top.is_dir() else (top,)):
             if path.is_file() and "__pycache__" not in path.parts:
                 digest.update(f"{path.relative_to(CONTEXT)} {path.stat().st_mode:o}\0".encode() + path.read_bytes())
     return digest.hexdigest()[:10]

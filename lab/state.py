@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lab.topology import Lab
 
 # Server → role → what its password ends with. The awkward ones are there to find every place that does not quote.
-# `worker` and `dashboard` are on both servers, with another password on each; `postgres` has one on db1 alone.
+# `worker` and `dashboard` are on both servers, with another password on each; `postgres` has none on db2. The roles of
+# dock1 are those of the services that run there.
 ROLE_PASSWORDS = {
     "db1": {
         "postgres": " p%w$d\\'\"@:/?#&é",
@@ -32,6 +33,13 @@ ROLE_PASSWORDS = {
         "other_superuser": "",
     },
     "db2": {"worker": "", "dashboard": " 2", "invoicing": "%s;"},
+    "dock1": {
+        "postgres": " p%w$d'\"@:/?#&é",
+        "worker": "$HOME`id`",
+        "grafana_ro": "$1 #",
+        "analytics_ro": "",
+        "scheduler": "+/=;",
+    },
 }  # fmt: skip
 
 

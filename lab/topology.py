@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-Group = Literal["databases", "poolers", "apps"]
+Group = Literal["databases", "poolers", "apps", "docker"]
 Shape = Literal["url", "dsn", "jdbc", "variables", "libpq"]
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -27,7 +27,7 @@ class Host:
 
     @property
     def image(self) -> str:
-        return {"databases": "database", "poolers": "pooler", "apps": "app"}[self.group]
+        return {"databases": "database", "poolers": "pooler", "apps": "app", "docker": "dock"}[self.group]
 
 
 @dataclass(frozen=True)
@@ -58,6 +58,7 @@ HOSTS = (
     Host("pool3", "poolers", "forky", 23, optional=True),
     Host("app1", "apps", "trixie", 31),
     Host("app2", "apps", "trixie", 32),
+    Host("dock1", "docker", "trixie", 41, optional=True),
 )
 
 # The nine services of the incident: 47 connections on a quiet day, 117 asked for at the peak, of 100.

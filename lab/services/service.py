@@ -203,7 +203,7 @@ def serve_health(service: Service) -> None:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", service.port), Handler)
+    server = ThreadingHTTPServer((os.environ.get("HEALTH_ADDRESS", "127.0.0.1"), service.port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
