@@ -95,7 +95,7 @@ def _pooler(wanted: Fleet, name: str, state: PoolerState) -> dict[str, Any]:
         "open_files_need": config.open_files_need,
         "open_files": config.open_files,
         "open_files_hard": max(65536, config.open_files),
-        "writable": re.findall(r"^ReadWritePaths=(.*)$", config.drop_in, re.MULTILINE)[0].split(),
+        "writable": re.findall(r"^ReadWritePaths=(.*)$", config.service_file, re.MULTILINE)[0].split(),
         "database_host": config.servers[0].name,
         "pooled_entries": [entry.name for entry in config.pooler.entries],
         "declared_settings": [{"key": key, "value": row.value} for key, row in state.console.config.items()],

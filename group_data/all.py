@@ -82,6 +82,18 @@ pgbouncer_allow_overcommit = False
 # else what apt offers.
 pgbouncer_version = None
 
+# How PgBouncer runs: "package", Debian's under systemd, or "docker", a container by Compose (version 2).
+# A container joins a network that is there already, the one of PostgreSQL or of its clients, under the name pgbouncer.
+pgbouncer_runtime = "package"
+pgbouncer_network = None
+# The image, with PgBouncer, psql and timeout in it, and of a tag that does not move. None: one is built on the host
+# from Debian's packages, with pgbouncer_version.
+pgbouncer_image = None
+# Where the host listens for it as well, as Compose writes it: ["127.0.0.1:6432:6432"]. Empty: its network alone.
+pgbouncer_publish = []
+# A database host with PostgreSQL in a container says so in its own data: postgresql_container = "timescale_db", and
+# postgresql_address = "timescale_db" where the pooler is on the same network. It is asked through docker exec.
+
 # Refuse to deploy on anything older, like "1.26.1", the first with fixes for all vulnerabilities known in October 2026.
 # None: known vulnerabilities of the installed package are named, and nothing is refused.
 pgbouncer_minimum_version = None

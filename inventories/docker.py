@@ -1,4 +1,4 @@
-"""A Docker host of the test lab (`python -m lab up --with dock1`): PostgreSQL, the services and PgBouncer as containers."""
+"""The lab's Docker host (`python -m lab up --with dock1`): PostgreSQL, the services and PgBouncer as containers."""
 
 from lab.inventory import lab_hosts
 

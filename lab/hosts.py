@@ -91,10 +91,10 @@ def other_labs(lab: Lab) -> list[str]:
 
 
 def set_flag(lab: Lab, flag: str, on: bool) -> None:
-    """Put or remove /run/lab/<flag> on the application hosts, where the services look for it."""
+    """Put or remove /run/lab/<flag> on the hosts of services, where these look for it."""
     command = ["touch"] if on else ["rm", "-f"]
     for host in HOSTS:
-        if host.group == "apps":
+        if host.group in ("apps", "docker") and host.name in State(lab).hosts():
             docker("exec", lab.container(host.name), *command, f"/run/lab/{flag}")
 
 

@@ -22,7 +22,8 @@ def lab_hosts(group: Group, known: Sequence[Host] = HOSTS) -> list[tuple[str, di
     }
     hosts: list[tuple[str, dict[str, Any]]] = []
     for host in known:
-        if host.group == group and (not host.optional or host.name in ready):
+        # The Docker host is a fleet of its own, and named whether it is up or not.
+        if host.group == group and (not host.optional or host.group == "docker" or host.name in ready):
             data: dict[str, Any] = {"ssh_hostname": lab.address(host), **connection}
             if host.sudo_password and state.sudo_password.exists():
                 data["_sudo_password"] = state.sudo_password.read_text()

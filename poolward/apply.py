@@ -5,19 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from poolward import edits, settings
-from poolward.desired import USERLIST, PoolerConfig
+from poolward.desired import PROBE_FILE, USERLIST, PoolerConfig
 from poolward.errors import PoolwardError
 from poolward.fleet import LOOKED_UP_SHOWN_SINCE
 from poolward.observed import Console, PoolerState
 from poolward.render import userlist_txt
 from poolward.reparse import parse_userlist
+from poolward.runtime import Action
 from poolward.settings import Version
 
-Action = Literal["none", "reload", "restart", "start"]
-_SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "start": 3}
+_SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "recreate": 3, "start": 4}
 
 # What SHOW CONFIG says of the process itself, not of what was configured.
 _OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
@@ -30,7 +29,7 @@ _MOVED = "a reload; clients of {name} have to log in again, unless the new serve
 _SERVES_ANY_DATABASE = re.compile(r"^\s*\*\s*=", re.MULTILINE)
 _MISSING = ("missing", "as declared")
 _INI_FILE = "/etc/pgbouncer/pgbouncer.ini"
-DROP_IN_FILE, _STAGING = "/etc/systemd/system/pgbouncer.service.d/poolward.conf", "/etc/pgbouncer/.poolward"
+_STAGING = "/etc/pgbouncer/.poolward"
 
 
 @dataclass(frozen=True)
@@ -57,6 +56,7 @@ EFFECT: dict[Action, str] = {
     "none": "nothing to do",
     "reload": "a reload; clients stay",
     "restart": "a restart, which cuts every client of this pooler once",
+    "recreate": "a new container, which cuts every client of this pooler once",
     "start": "a start; nothing runs there yet",
 }
 """What each action means for the clients of a pooler."""
@@ -87,7 +87,9 @@ def unfinished(state: PoolerState) -> Iterable[Difference]:
     """Whether an earlier run was cut off before it proved what it did."""
     if state.files[_STAGING].exists:
         # The files may be the new ones already, and nothing tells any more what only a restart makes it forget.
-        action: Action = "restart" if state.unproved == "restart" else "reload"
+        action: Action = "reload"
+        if state.unproved in ("restart", "recreate"):
+            action = "restart" if state.unproved == "restart" else "recreate"
         yield Difference("an earlier run", "was interrupted", "is finished", action)
 
 
@@ -100,16 +102,18 @@ def running_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
 
 
 def service_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
-    """The unit: running, enabled, loaded as it is on disk, with open files enough."""
+    """The process: running, made to start by itself, as its file says, with open files enough."""
+    runtime = config.runtime
     if not state.active:
         now = "masked" if state.masked else state.unit["ActiveState"]
-        yield Difference("pgbouncer.service", now, "running", "start")
+        yield Difference(runtime.service, now, "running", "start")
     elif state.console is None:
-        yield Difference("pgbouncer.service", "silent on its console", "answering", "restart")
+        yield Difference(runtime.service, "silent on its console", "answering", "restart")
     elif state.unit["UnitFileState"] != "enabled":
-        yield Difference("pgbouncer.service", state.unit["UnitFileState"] or "not enabled", "enabled", "reload")
+        yield Difference(runtime.service, state.unit["UnitFileState"] or "not enabled", "enabled", "reload")
     if state.active and state.unit["NeedDaemonReload"] == "yes":
-        yield Difference("the unit", "changed on disk", "loaded", "restart")
+        stale = runtime.stale
+        yield Difference(stale.what, stale.is_now, stale.should_be, stale.action)
     if state.active and state.open_files and state.open_files[0] < config.open_files_need:
         # The soft limit of a running process can be raised up to its hard limit without a restart.
         action: Action = "reload" if state.open_files[1] >= config.open_files_need else "restart"
@@ -128,15 +132,16 @@ def file_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Diffe
         now, then = edits.of_lines(state.hba, config.hba) if state.hba else _MISSING
         yield Difference("pg_hba.conf of PgBouncer", now, then, "reload")
     yield from _name_differences(config, state)
-    for path, wanted in ((_INI_FILE, ("root", "postgres", "640")), (USERLIST, ("root", "postgres", "640"))):
+    wanted = config.runtime.owner
+    for path in (_INI_FILE, USERLIST, *([PROBE_FILE] if config.runtime.probe_file else ())):
         file = state.files[path]
         if file.exists and (file.owner, file.group, file.mode) != wanted:
             now = f"{file.owner}:{file.group} {file.mode}"
             yield Difference(path, now, f"{wanted[0]}:{wanted[1]} {wanted[2]}", "reload")
-    if state.drop_in != config.drop_in:
-        only_limit = state.drop_in and _without_limit(state.drop_in) == _without_limit(config.drop_in)
-        now, then = edits.of_lines(state.drop_in, config.drop_in) if state.drop_in else _MISSING
-        yield Difference("the unit's drop-in", now, then, "reload" if only_limit else "restart")
+    if state.service_file != config.service_file:
+        now, then = edits.of_lines(state.service_file, config.service_file) if state.service_file else _MISSING
+        action = config.runtime.taken_by(state.service_file, config.service_file)
+        yield Difference(config.runtime.service_file_called, now, then, action)
 
 
 def _name_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Difference]:
@@ -174,6 +179,12 @@ def userlist_differences(config: PoolerConfig, wanted: Mapping[str, str], live: 
             yield Difference(f"userlist.txt, {name}", "another secret", config.userlist[name], "reload")
     if found == wanted and live != userlist_txt(wanted):
         yield Difference("userlist.txt", "written otherwise", "as Poolward writes it", "reload")
+
+
+def probe_file_differences(config: PoolerConfig, wanted: Mapping[str, str], live: str | None) -> Iterable[Difference]:
+    """Whether the health check logs in with the probe's secret, where there is one; `wanted` secrets by server."""
+    if config.runtime.probe_file and live != config.probe_file(wanted):
+        yield Difference("the health check's password file", "differs" if live else "missing", "as declared", "reload")
 
 
 def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:
@@ -264,7 +275,3 @@ def _shown_database(config: PoolerConfig, line: Mapping[str, settings.Value]) ->
         "pool_mode": str(line.get("pool_mode", "")).lower(),
         "max_connections": str(line["max_db_connections"]),
     }
-
-
-def _without_limit(drop_in: str) -> list[str]:
-    return [line for line in drop_in.splitlines() if not line.startswith(("LimitNOFILE=", "#"))]

@@ -42,7 +42,10 @@ def take(state: State, fleet: Fleet, samples: int, interval: float) -> Assessmen
     """Look at all sides, sample the servers, look again; raises Refused when anything of it cannot be read."""
     _by_their_hosts(fleet)
     poolers = survey.together(
-        {name: partial(observe.pooler, inventory.host(state, name), with_candidate=True) for name in fleet.poolers}
+        {
+            name: partial(observe.pooler, inventory.host(state, name), pooler, with_candidate=True)
+            for name, pooler in fleet.poolers.items()
+        }
     )
     # A pooler that does not run yet has no clients.
     running = {name: pooler for name, pooler in fleet.poolers.items() if poolers[name].active}
@@ -128,7 +131,7 @@ def _scan(state: State, fleet: Fleet, name: str, samples: int, interval: float) 
         "scan_server",
         "scan the server's sessions",
         math.ceil(samples * interval) + 90,
-        port=server.port,
+        server.place,
         samples=samples,
         interval=f"{interval:g}",
         sample_sql=with_variables(shell.sql("sample_signs"), features),

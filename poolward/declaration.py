@@ -7,17 +7,20 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from poolward import auth_users, client_hba, combinations, conninfo, declared_services, peers, render, settings
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
+from poolward.runtime import Docker, Package, Runtime
 from poolward.settings import Version
 
 # Without these nobody can say where a pooler listens and how its clients log in.
 _ESSENTIAL = ("listen_addr", "listen_port", "unix_socket_dir", "auth_type")
+# A port as Compose publishes it, with the address to publish it on or without.
+_PUBLISHED = re.compile(r"(?:(?:[0-9.]+|\[[0-9a-fA-F:.]+\]):)?[1-9][0-9]{0,4}:[1-9][0-9]{0,4}")
 # What `desired` writes itself, whatever else is written.
 _POOLWARDS_OWN = ("auth_file", "auth_user", "auth_query", "auth_dbname")
 
@@ -42,6 +45,10 @@ class Knobs(BaseModel):
     probe_secret_command: list[str] | None = None
     auth_query: bool = True
     auth_users: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    runtime: Literal["package", "docker"] = "package"
+    network: str | None = None
+    image: str | None = None
+    publish: list[str] = Field(default_factory=list)
 
 
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
@@ -151,6 +158,7 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
         probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
         dsn=None if dsn is None else str(dsn),
         auth_query=knobs.auth_query,
+        container=str(data["postgresql_container"]) if data.get("postgresql_container") else None,
     )
 
 
@@ -196,13 +204,14 @@ def _pooler(
     if not entries and not data.get("pgbouncer_databases"):
         problems.append(Problem(name, "no database is declared", 'pgbouncer_databases = {"mydb": {"host": "db1"}}'))
     served = [entry.server for entry in entries if entry is not None]
+    runtime = _runtime(name, knobs, problems)
     users = auth_users.declared(name, knobs.auth_users, servers, served, problems)
     for user, keys in knobs.users.items():
         looked_up = user not in knobs.auth_users and knobs.auth_query
         problems += _user_problems(name, user, keys, version, looked_up=looked_up)
     return Pooler(
         name=name,
-        address=_own_address(data),
+        address=_own_address(data) if runtime.addressed_by_host else None,
         hostname=str(data.get("address") or data.get("ssh_hostname") or name),
         declared_version=version,
         minimum_version=minimum,
@@ -214,7 +223,46 @@ def _pooler(
         peers=dict(knobs.peers),
         users={user: dict(keys) for user, keys in knobs.users.items()},
         auth_users=users,
+        runtime=runtime,
     )
+
+
+def _runtime(name: str, knobs: Knobs, problems: list[Problem]) -> Runtime:
+    """How PgBouncer runs there, by the operator's words."""
+    if knobs.runtime == "package":
+        for knob in ("network", "image", "publish"):
+            if getattr(knobs, knob):
+                hint = 'pgbouncer_runtime = "docker" is what it is for'
+                problems.append(Problem(name, f"pgbouncer_{knob} means nothing to a package", hint))
+        return Package(knobs.version if knobs.version and "-" in knobs.version else None)
+    if not knobs.network:
+        problems.append(
+            Problem(
+                name,
+                'pgbouncer_runtime = "docker" needs the network the container joins',
+                'pgbouncer_network = "the one PostgreSQL and the services are on"; docker network ls shows them',
+            )
+        )
+    written = {**knobs.defaults, **knobs.settings}
+    problems += _container_problems(f"{name}: pgbouncer_settings", written)
+    port = str(written.get("listen_port", 6432))
+    for line in knobs.publish:
+        if not _PUBLISHED.fullmatch(line) or line.rpartition(":")[2] != port:
+            hint = f'pgbouncer_publish = ["127.0.0.1:{port}:{port}"], the last being listen_port'
+            problems.append(Problem(name, f"pgbouncer_publish: {line!r} is no ADDRESS:PORT:{port}", hint))
+    return Docker(knobs.network or "", knobs.image, tuple(knobs.publish), knobs.version)
+
+
+def _container_problems(where: str, written: Mapping[str, Any]) -> Iterable[Problem]:
+    """What only a host has."""
+    addresses = written.get("listen_addr", "*")
+    named = addresses if isinstance(addresses, list) else str(addresses).split(",")
+    if strangers := [one for one in map(str.strip, named) if one not in ("*", "0.0.0.0", "::", "127.0.0.1", "::1")]:
+        message = f"listen_addr = {', '.join(strangers)}: a container has no address of its host"
+        yield Problem(where, message, 'listen_addr = "*", and pgbouncer_publish says where the host listens')
+    for key in ("logfile", "pidfile", "syslog"):
+        if str(written.get(key, "")) not in ("", "0"):
+            yield Problem(where, f"{key}: a container has neither a place for it nor a need", "docker logs has the log")
 
 
 def _own_settings_problems(pooler: str, knobs: Knobs) -> Iterable[Problem]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from poolward import auth, auth_users, client_hba, peers, render, settings, templates
+from poolward import auth, auth_users, client_hba, peers, render, settings
 from poolward.errors import Problem, Refused
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, PROBE_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
+from poolward.runtime import Runtime, Wanted
 from poolward.settings import Value, Version
 
 USERLIST, HBA = "/etc/pgbouncer/userlist.txt", "/etc/pgbouncer/pg_hba.conf"
+PROBE_FILE = "/etc/pgbouncer/probe.pgpass"
 
 
 @dataclass(frozen=True)
@@ -74,18 +76,21 @@ class PoolerConfig:
         """The need and a quarter more."""
         return math.ceil(self.open_files_need * 1.25)
 
+    @property
+    def runtime(self) -> Runtime:
+        return self.pooler.runtime
+
     @cached_property
-    def drop_in(self) -> str:
-        """The systemd drop-in."""
-        socket_dir, logfile = str(self.settings["unix_socket_dir"]), str(self.settings.get("logfile", ""))
-        writable = [f"-{path}" for path in (socket_dir, logfile.rpartition("/")[0]) if path.startswith("/")]
-        return templates.rendered(
-            "pgbouncer.service.conf.j2",
-            open_files_need=self.open_files_need,
-            open_files=self.open_files,
-            open_files_hard=max(65536, self.open_files),
-            writable=writable,
+    def service_file(self) -> str:
+        """The text of the file that says how it runs."""
+        wanted = Wanted(
+            self.open_files_need,
+            self.open_files,
+            str(self.settings["unix_socket_dir"]),
+            str(self.settings.get("logfile", "")),
+            self._probe_logins[0],
         )
+        return self.runtime.service_text(wanted)
 
     @property
     def hba(self) -> str | None:
@@ -108,15 +113,21 @@ class PoolerConfig:
     def probe_services(self, secrets: Mapping[str, str]) -> dict[str, dict[str, str | int]]:
         """A libpq service per entry, to log in through the pooler as the probe; `secrets` by server name."""
         return {
-            f"entry{number}": {
-                "host": self.login_address,
-                "port": self.port,
-                "dbname": entry.name,
-                "user": PROBE_ROLE,
-                "password": secrets[entry.server],
-            }
-            for number, entry in enumerate(self.pooler.entries)
+            f"entry{number}": {**login, "password": secrets[entry.server]}
+            for number, (login, entry) in enumerate(zip(self._probe_logins, self.pooler.entries, strict=True))
         }
+
+    def probe_file(self, secrets: Mapping[str, str]) -> str:
+        """The password file by which a health check logs in as the probe; `secrets` by server name."""
+        return render.pgpass(self.probe_services(secrets).values())
+
+    @property
+    def _probe_logins(self) -> list[dict[str, str | int]]:
+        """Per entry how the probe logs in on the pooler's own host, as libpq's keywords."""
+        return [
+            {"host": self.login_address, "port": self.port, "dbname": entry.name, "user": PROBE_ROLE}
+            for entry in self.pooler.entries
+        ]
 
 
 def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:

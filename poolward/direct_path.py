@@ -177,7 +177,7 @@ def openable(run: Run, moves: Sequence[Move], states: Mapping[str, ServiceState]
 
 def write(host: Host, server: Server, paths: Sequence[Path]) -> None:
     """Have our lines in pg_hba.conf close exactly these paths, and reload; raises CommandFailed."""
-    command = shell.script("write_hba", "replace pg_hba.conf", 30, port=server.port)
+    command = shell.script("write_hba", "replace pg_hba.conf", 30, server.place)
     remote.must(host, command, stdin=closing.with_closed(_text(host, server), paths))
 
 
@@ -186,7 +186,7 @@ def _closed(host: Host, server: Server) -> tuple[Path, ...]:
 
 
 def _text(host: Host, server: Server) -> str:
-    read = shell.script("read_hba", "read pg_hba.conf", 20, port=server.port)
+    read = shell.script("read_hba", "read pg_hba.conf", 20, server.place)
     lines = sections(remote.must(host, read).splitlines())["hba"]
     return "".join(f"{line.removeprefix('|')}\n" for line in lines)
 

@@ -18,7 +18,7 @@ def host(target: Host, seen: Survey) -> list[Finding]:
         found += _server(target, seen)
     if target.name in seen.released:
         server, state = seen.fleet.servers[target.name], seen.released[target.name]
-        found += verify.released_findings(seen.fleet, server, state, seen.addresses(target.name), seen.poolers)
+        found += verify.released_findings(seen.fleet, server, state, seen.networks(target.name), seen.poolers)
     if target.name in seen.poolers:
         found += _pooler(target, seen)
     return found
@@ -27,7 +27,8 @@ def host(target: Host, seen: Survey) -> list[Finding]:
 def _pooler(target: Host, seen: Survey) -> list[Finding]:
     state = seen.poolers[target.name]
     if state.version is None:
-        return [Finding(target.name, "package", ("PgBouncer is not installed",))]
+        product = seen.fleet.poolers[target.name].runtime.product
+        return [Finding(target.name, product, ("PgBouncer is not installed",))]
     config = pooler_config(seen.fleet, target.name, state.version)
     against = auth_users.problems(seen.fleet, target.name, seen.servers)
     against += secrets.user_problems(target.inventory, seen.fleet, [target.name])
@@ -38,11 +39,15 @@ def _pooler(target: Host, seen: Survey) -> list[Finding]:
         known = secrets.of_servers(target.inventory, config.servers)
     except PoolwardError as error:
         return [*found, Finding(target.name, "secrets", (error.message,))]
-    live = secrets.live_userlist(target)
+    live = secrets.live_userlist(target, config)
     wanted = secrets.wanted_userlist(target, config, known, live)
+    differing = [
+        *apply.userlist_differences(config, wanted, live),
+        *apply.probe_file_differences(config, secrets.of_probe(known), secrets.live_probe_file(target, config)),
+    ]
     return [
         *found,
-        *verify.pooler_findings(config, state, userlist=list(apply.userlist_differences(config, wanted, live))),
+        *verify.pooler_findings(config, state, userlist=differing),
         verify.login_finding(target.name, proof.login_problem(target, config, secrets.of_probe(known))),
     ]
 
@@ -58,6 +63,6 @@ def _server(target: Host, seen: Survey) -> list[Finding]:
         server,
         seen.servers[server.name],
         seen.versions(),
-        seen.addresses(server.name),
+        seen.networks(server.name),
         secrets_match=match,
     )

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from poolward import settings
+from poolward.runtime import Package, Place, Runtime, postgresql
 from poolward.service import Service
 from poolward.settings import Value, Version
 
@@ -60,6 +61,13 @@ class Server:
     """Whether PgBouncer may ask this server for the verifiers of clients, through the lookup function."""
     auth_users: tuple[str, ...] = ()
     """The users that stand in userlist.txt on some pooler with an entry on this server."""
+    container: str | None = None
+    """The container on its host it runs in."""
+
+    @property
+    def place(self) -> Place:
+        """Where it is asked."""
+        return postgresql(self.port, self.container)
 
     @property
     def own_roles(self) -> tuple[str, ...]:
@@ -105,6 +113,8 @@ class Pooler:
     peers: Mapping[str, Value] = field(default_factory=dict)
     """The poolers that pass cancel requests on to each other, with their peer_id; itself among them if it is one."""
     auth_users: tuple[AuthUser, ...] = ()
+    runtime: Runtime = field(default_factory=Package)
+    """How PgBouncer runs there."""
 
     @property
     def port(self) -> int:

@@ -14,7 +14,7 @@ _NOTE = "# Lines between these two marks are written by Poolward (pgbouncer_mana
 
 
 def lines(databases: Mapping[str, Iterable[str]], addresses: Mapping[str, str]) -> tuple[str, ...]:
-    """The lines the poolers need: `databases` and `addresses` by pooler. One line per pooler, SCRAM only."""
+    """The lines the poolers need: `databases` and `addresses` (or networks) by pooler. One line each, SCRAM only."""
     return (
         _NOTE,
         *(
@@ -121,8 +121,9 @@ def _address_covers(rule: HbaRule, address: str) -> bool:
         return False  # samehost, samenet and host names: the login that follows tells
     try:
         prefix = bin(int(ipaddress.ip_address(rule.netmask))).count("1")
-        return ipaddress.ip_address(address) in ipaddress.ip_network(f"{rule.address}/{prefix}", strict=False)
-    except ValueError:
+        covered = ipaddress.ip_network(f"{rule.address}/{prefix}", strict=False)
+        return ipaddress.ip_network(address).subnet_of(covered)  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # of another family
         return False
 
 
@@ -131,7 +132,7 @@ def _loopback(rule: HbaRule) -> bool:
 
 
 def _network(address: str) -> str:
-    return f"{address}/{128 if ':' in address else 32}"
+    return address if "/" in address else f"{address}/{128 if ':' in address else 32}"
 
 
 def _quoted(name: str) -> str:

@@ -14,19 +14,22 @@ from pyinfra.api import Host
 
 from poolward import conninfo, direct, remote, shell
 from poolward.errors import CommandFailed
-from poolward.fleet import Server
+from poolward.fleet import Pooler, Server
 from poolward.observed import PoolerState, PoolerTraces, ServerState, ServerTraces
 
 FULL = ("too many clients already", "remaining connection slots are reserved")
 _ATTEMPTS, _PAUSE = 5, 3.0
 
 
-def pooler(host: Host, server_addresses: Sequence[str] = (), *, with_candidate: bool = False) -> PoolerState:
+def pooler(
+    host: Host, wanted: Pooler, server_addresses: Sequence[str] = (), *, with_candidate: bool = False
+) -> PoolerState:
     """The pooler's state; raises CommandFailed or Unreadable."""
     command = shell.script(
         "observe_pooler",
         "read the pooler's state",
         60,
+        wanted.runtime.place,
         server_addresses=list(server_addresses),
         with_candidate=with_candidate,
     )
@@ -39,7 +42,7 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
     A server at its limit refuses even a superuser while other superusers hold the reserved connections, so a refusal
     for that reason is tried again a few times: one that ends within seconds is the ordinary peak.
     """
-    command = shell.observe_server(databases, wanted.port, wanted.auth_role)
+    command = shell.observe_server(wanted, databases)
     for attempt in range(1, _ATTEMPTS + 1):
         output = direct.observe(wanted, databases) if wanted.dsn else remote.run(host, command)
         if output.succeeded:
@@ -53,15 +56,15 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
     raise CommandFailed(_why_silent(wanted, output.stderr), what_helps(output.stderr))
 
 
-def pooler_traces(host: Host) -> PoolerTraces:
+def pooler_traces(host: Host, wanted: Pooler) -> PoolerTraces:
     """What Poolward left on a pooler host; raises CommandFailed or Unreadable."""
-    command = shell.script("observe_traces", "read what of Poolward's is there", 30)
+    command = shell.script("observe_traces", "read what of Poolward's is there", 30, wanted.runtime.place)
     return PoolerTraces.parse(remote.must(host, command).splitlines())
 
 
 def server_traces(host: Host, wanted: Server) -> ServerTraces:
     """What Poolward left on a server and its host; raises CommandFailed or Unreadable."""
-    command = shell.observe_server_traces(wanted.port, wanted.auth_role)
+    command = shell.observe_server_traces(wanted)
     return ServerTraces.parse(remote.must(host, command).splitlines())
 
 

@@ -24,7 +24,7 @@ from poolward import (
     unseen,
     vulnerabilities,
 )
-from poolward.apply import Action, Difference
+from poolward.apply import Difference
 from poolward.budget import Bill
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
@@ -158,7 +158,7 @@ def _access(seen: Survey, name: str, found: ServerState) -> list[Change]:
     if not server.manage_hba or found.hba_block is None:
         return []
     wanted = advice.databases_by_pooler(seen.fleet, server)
-    block = hba.block_of(wanted, seen.addresses(name), found.hba_block, seen.poolers)
+    block = hba.block_of(wanted, seen.networks(name), found.hba_block, seen.poolers)
     missing, stray = hba.block_differences(block, found.hba_block)
     changes = [Change(name, "pg_hba.conf", "lacks a line", line, _HBA_RELOAD) for line in missing]
     changes += [Change(name, "pg_hba.conf", line, "removed", _HBA_RELOAD) for line in stray]
@@ -168,20 +168,18 @@ def _access(seen: Survey, name: str, found: ServerState) -> list[Change]:
 
 
 def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
-    found, wanted = seen.poolers[name], seen.fleet.poolers[name].package_version
+    found, declared = seen.poolers[name], seen.fleet.poolers[name]
+    wanted, runtime = declared.package_version, declared.runtime
     version = seen.version(name)
+    takes = apply.EFFECT[runtime.upgrade if found.installed or found.active else "start"]
     if version is None:
-        return [Change(name, "PgBouncer", "not installed", "what apt offers after an update", apply.EFFECT["start"])]
+        return [Change(name, "PgBouncer", "not installed", "what apt offers after an update", takes)]
     changes: list[Change] = []
-    if found.package_version != (wanted or found.package_version or found.candidate):
-        effect: Action = "restart" if found.installed else "start"
-        changes.append(
-            Change(
-                name, "package", found.package_version or "none", str(wanted or found.candidate), apply.EFFECT[effect]
-            )
-        )
+    if not found.installed or found.package_version != (wanted or found.package_version):
+        new = str(wanted or found.candidate or version)
+        changes.append(Change(name, runtime.product, found.package_version or "none", new, takes))
     elif not found.held:
-        changes.append(Change(name, "package", "not held", "held", apply.EFFECT["none"]))
+        changes.append(Change(name, runtime.product, "not held", "held", apply.EFFECT["none"]))
     try:
         config = pooler_config(seen.fleet, name, version)
     except Refused:
@@ -190,8 +188,8 @@ def _pooler(state: State, seen: Survey, name: str) -> list[Change]:
     differences += _userlist(inventory.host(state, name), config)
     starts = apply.action_for(differences) == "start"
     for difference in differences:
-        takes = apply.EFFECT["start"] if starts else difference.effect
-        changes.append(Change(name, difference.what, difference.is_now, difference.should_be, takes))
+        effect = apply.EFFECT["start"] if starts else difference.effect
+        changes.append(Change(name, difference.what, difference.is_now, difference.should_be, effect))
     return changes
 
 
@@ -199,9 +197,12 @@ def _userlist(target: Host, config: PoolerConfig) -> list[Difference]:
     """What differs in userlist.txt, as far as the secrets in it are in reach."""
     if not all(server.secrets_in_reach for server in config.servers):
         return []
-    live = secrets.live_userlist(target)
+    live = secrets.live_userlist(target, config)
     try:
         known = secrets.of_servers(target.inventory, config.servers)
     except PoolwardError:
         return [Difference("userlist.txt", "differs", "holds the secret that is still to be made", "reload")]
-    return list(apply.userlist_differences(config, secrets.wanted_userlist(target, config, known, live), live))
+    return [
+        *apply.userlist_differences(config, secrets.wanted_userlist(target, config, known, live), live),
+        *apply.probe_file_differences(config, secrets.of_probe(known), secrets.live_probe_file(target, config)),
+    ]

@@ -25,7 +25,13 @@ def login_problem(target: Host, config: PoolerConfig, probe_secrets: Mapping[str
     patience = math.ceil(float(str(config.settings.get("server_login_retry", 15)))) + 2
     bound = 30 + (22 + patience) * len(services)
     command = shell.script(
-        "login", "log in through the pooler", bound, services=services, role=PROBE_ROLE, patience=patience
+        "login",
+        "log in through the pooler",
+        bound,
+        config.runtime.place,
+        services=services,
+        role=PROBE_ROLE,
+        patience=patience,
     )
     with _proving:
         answers = sections(remote.must(target, command, stdin=service_file(services)).splitlines())

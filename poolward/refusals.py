@@ -24,7 +24,7 @@ def of(seen: Survey, inventory: Inventory, servers: Iterable[str]) -> list[Probl
     problems += secrets.user_problems(inventory, seen.fleet, seen.poolers)
     for name in servers:
         server, state = seen.fleet.servers[name], seen.servers[name]
-        problems += advice.problems(seen.fleet, server, state, seen.addresses(name), list(seen.poolers))
+        problems += advice.problems(seen.fleet, server, state, seen.networks(name), list(seen.poolers))
     return problems
 
 

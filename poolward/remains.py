@@ -59,9 +59,9 @@ def look(state: State, fleet: Fleet, poolers: Iterable[str]) -> Remains:
     ports = sorted({fleet.poolers[name].port for name in wanted})
 
     def pooler(name: str) -> tuple[PoolerTraces, Traffic | None]:
-        traces = observe.pooler_traces(inventory.host(state, name))
+        traces = observe.pooler_traces(inventory.host(state, name), fleet.poolers[name])
         # A PgBouncer that Poolward never touched is none of its business.
-        return traces, watch.traffic(state, name) if traces.any and traces.runs else None
+        return traces, watch.traffic(state, fleet, name) if traces.any and traces.runs else None
 
     def application(name: str) -> ApplicationState:
         asked = [Asked(service) for service in fleet.services if service.host == name]

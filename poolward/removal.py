@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from poolward import hba
 from poolward.errors import Problem
-from poolward.fleet import PROBE_ROLE, Server
+from poolward.fleet import PROBE_ROLE, Pooler, Server
 from poolward.observed import Dependency, PooledClient, PoolerTraces, ServerTraces, ServiceState, Sessions, Traffic
 from poolward.observed.sessions import Backend
 from poolward.service import Service
@@ -106,13 +106,13 @@ def used_by_others(server: Server, backends: Iterable[Backend]) -> list[Problem]
     ]
 
 
-def gone_from_pooler(name: str, traces: PoolerTraces) -> list[str]:
+def gone_from_pooler(pooler: Pooler, traces: PoolerTraces) -> list[str]:
     """What goes from a pooler host, to be said before."""
     if not traces.any:
         return []
-    service = ["pgbouncer.service"] if traces.runs else []
-    packages = [f"the package {package}" for package in traces.packages]
-    return [f"{name}: this goes: {', '.join([*service, *packages, *traces.files])}"]
+    service = [pooler.runtime.service] if traces.runs else []
+    packages = [f"the {pooler.runtime.product} {package}" for package in traces.packages]
+    return [f"{pooler.name}: this goes: {', '.join([*service, *packages, *traces.files])}"]
 
 
 def gone_from_server(server: Server, traces: ServerTraces, poolers: Collection[str], *, whole: bool) -> list[str]:

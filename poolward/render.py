@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from poolward import templates
@@ -20,6 +20,7 @@ __all__ = [
     "parse_ini",
     "parse_userlist",
     "pgbouncer_ini",
+    "pgpass",
     "problems",
     "rendered_equals_intent",
     "userlist_txt",
@@ -171,6 +172,13 @@ def userlist_txt(entries: Mapping[str, str]) -> str:
     if parse_userlist(rendered) != dict(entries):
         raise PoolwardError("The rendered userlist.txt does not say what was meant.")
     return rendered
+
+
+def pgpass(logins: Iterable[Mapping[str, object]]) -> str:
+    """A libpq password file for logins by libpq's keywords; their host does not matter in it."""
+    keys = ("port", "dbname", "user", "password")
+    lines = [":".join(("*", *(re.sub(r"([\\:])", r"\\\1", str(login[key])) for key in keys))) for login in logins]
+    return "\n".join(lines) + "\n"
 
 
 def _refuse_unreadable(name: str, value: str, limit: int, what: str) -> None:

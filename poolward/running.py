@@ -144,7 +144,13 @@ def _logged_in(move: Move, since: dict[str, float]) -> set[Endpoint]:
     """The ends of all connections that logged in to a pooler since then, by its own log and clock."""
 
     def of(pooler: str, clock: float) -> set[Endpoint]:
-        command = script("observe_logins", "read who logged in", 20, since=f"{clock:.3f}")
+        command = script(
+            "observe_logins",
+            "read who logged in",
+            20,
+            move.run.fleet.poolers[pooler].runtime.place,
+            since=f"{clock:.3f}",
+        )
         answer = sections(remote.must(inventory.host(move.run.state, pooler), command).splitlines())
         return {Endpoint.parse(line) for line in answer["logins"] if not line.startswith("unix")}
 

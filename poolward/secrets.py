@@ -30,7 +30,7 @@ def read(host: Host, server: Server, *, create: bool = False) -> Secrets:
     Raises PoolwardError when a secret cannot be used as it is, without repeating it.
     """
     names = server.own_roles
-    command = shell.script("secrets", "read the pooler's own secrets", 30, port=server.port, names=names, create=create)
+    command = shell.script("secrets", "read the pooler's own secrets", 30, server.place, names=names, create=create)
     found = sections(remote.must(host, command).splitlines())
     kept = {name: "\n".join(line.removeprefix("|") for line in found[f"secret {name}"]) or None for name in names}
     own = _usable({**kept, **_supplied(server)}, server)
@@ -45,7 +45,7 @@ def verifiers_of_users(host: Host, server: Server) -> dict[str, str]:
     """
     if server.dsn or not server.auth_users:
         return {}
-    command = shell.read_verifiers(server.auth_users, server.port)
+    command = shell.read_verifiers(server, server.auth_users)
     found: dict[str, str] = json.loads("".join(sections(remote.must(host, command).splitlines())["verifiers"]))
     return found
 
@@ -74,11 +74,19 @@ def of_probe(secrets: dict[str, Secrets]) -> dict[str, str]:
     return {name: secret for name, found in secrets.items() if (secret := found.own[PROBE_ROLE])}
 
 
-def live_userlist(target: Host) -> str | None:
+def live_userlist(target: Host, config: PoolerConfig) -> str | None:
     """The text of a pooler's userlist.txt; None where there is none."""
-    return unindented(
-        sections(remote.must(target, shell.script("read_userlist", "read userlist.txt", 10)).splitlines())["userlist"]
-    )
+    return _live(target, config, "userlist.txt")
+
+
+def live_probe_file(target: Host, config: PoolerConfig) -> str | None:
+    """The text of the health check's password file; None where there is none, or no health check."""
+    return _live(target, config, "probe.pgpass") if config.runtime.probe_file else None
+
+
+def _live(target: Host, config: PoolerConfig, name: str) -> str | None:
+    command = shell.script("read_secret_file", f"read {name}", 10, config.runtime.place, name=name)
+    return unindented(sections(remote.must(target, command).splitlines())["text"])
 
 
 def wanted_userlist(

@@ -80,7 +80,7 @@ def _lines(state: State, server: Server, count: int, interval: float, timeout: i
         "sample_activity",
         "sample pg_stat_activity",
         timeout,
-        port=server.port,
+        server.place,
         sql=shell.sql("sample_activity"),
         samples=count,
         interval=f"{interval:g}",

@@ -33,9 +33,17 @@ class Survey:
         """Per pooler the address its connections to this server come from: seen on the host, else the inventory's."""
         found = {name: pooler.address for name, pooler in self.fleet.poolers.items() if pooler.address}
         for name, state in self.poolers.items():
-            _, source = state.addresses.get(self.fleet.servers[server].address, (None, None))
-            if source:
-                found[name] = source
+            if seen := state.addresses.get(self.fleet.servers[server].address):
+                found |= {name: seen.source} if seen.source else {}
+        return found
+
+    def networks(self, server: str) -> dict[str, str]:
+        """Per pooler what pg_hba.conf of this server has to let in: its address, or the network it changes in."""
+        found = self.addresses(server)
+        for name, state in self.poolers.items():
+            seen = state.addresses.get(self.fleet.servers[server].address)
+            if seen and seen.network:
+                found[name] = seen.network
         return found
 
     def serves(self, pooler: str, server: str) -> set[str]:
@@ -63,7 +71,7 @@ def take(state: State, fleet: Fleet, poolers: Iterable[str]) -> Survey:
 
     def pooler(name: str) -> PoolerState:
         addresses = [server.address for server in fleet.servers_of([name])]
-        return observe.pooler(inventory.host(state, name), addresses, with_candidate=True)
+        return observe.pooler(inventory.host(state, name), fleet.poolers[name], addresses, with_candidate=True)
 
     def server(name: str) -> ServerState:
         databases = databases_of_interest(fleet, servers[name]) if name in servers else ()

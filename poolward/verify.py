@@ -40,10 +40,11 @@ def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist: Seque
     files = [*apply.unfinished(state), *apply.file_differences(config, state), *userlist]
     listeners = ", ".join(state.listeners) or "none"
     return [
-        Finding(name, "package", tuple(_package_problems(state)), _package_note(state)),
+        Finding(name, config.runtime.product, tuple(_package_problems(state)), _package_note(state)),
         Finding(name, "service", (*_told(service), *_unit_problems(config, state)), state.unit["ActiveState"]),
         Finding(name, "files", _told(files), _files_note(config)),
         Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
+        *_health(name, state),
         Finding(name, "listeners", tuple(_listener_problems(config, state)), listeners),
         Finding(name, "open files", tuple(_open_files_problems(config, state)), _limits(config, state)),
         Finding(name, "databases in use", tuple(_paused(state))),
@@ -130,7 +131,7 @@ def _unit_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
     """What the next start would do, where somebody overrides the unit in a file of their own. A deploy leaves it be."""
     if state.unit["LoadState"] != "loaded":
         return
-    others = [path for path in state.unit["DropInPaths"].split() if path != apply.DROP_IN_FILE]
+    others = [path for path in state.unit["DropInPaths"].split() if path != config.runtime.service_file]
     if state.unit["FragmentPath"].startswith("/etc/"):
         others.append(state.unit["FragmentPath"])
     by = f" ({', '.join(others)}: remove it, then systemctl daemon-reload)" if others else ""
@@ -140,6 +141,13 @@ def _unit_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
     limit = state.unit["LimitNOFILESoft"]
     if others and limit.isdecimal() and int(limit) < config.open_files_need:
         yield f"LimitNOFILE at the next start: {limit} → {config.open_files}{by}"
+
+
+def _health(name: str, state: PoolerState) -> Iterable[Finding]:
+    """What a container's own check says; the service of a package has none."""
+    if health := state.unit.get("Health"):
+        wrong = ("docker inspect pgbouncer shows its last answers",) if health == "unhealthy" else ()
+        yield Finding(name, "health check", wrong, health)
 
 
 def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ def look(
 
     def of_pooler(name: str) -> Traffic | None:
         try:
-            return traffic(state, name, since.get(name, 0.0))
+            return traffic(state, fleet, name, since.get(name, 0.0))
         except PoolwardError as error:
             if not without_poolers:
                 raise
@@ -123,10 +123,14 @@ def application(
     return ApplicationState.parse(remote.must(inventory.host(state, name), command).splitlines())
 
 
-def traffic(state: State, name: str, since: float = 0.0) -> Traffic:
+def traffic(state: State, fleet: Fleet, name: str, since: float = 0.0) -> Traffic:
     """Who is connected through one pooler; raises CommandFailed or Unreadable."""
     command = shell.script(
-        "observe_traffic", "look at the pooler's sessions", 15, since=f"{since:.3f}" if since else "0"
+        "observe_traffic",
+        "look at the pooler's sessions",
+        15,
+        fleet.poolers[name].runtime.place,
+        since=f"{since:.3f}" if since else "0",
     )
     return Traffic.parse(remote.must(inventory.host(state, name), command).splitlines())
 
@@ -134,7 +138,5 @@ def traffic(state: State, name: str, since: float = 0.0) -> Traffic:
 def sessions(state: State, fleet: Fleet, name: str) -> Sessions:
     """The sessions of one server; raises CommandFailed or Unreadable."""
     sql = (shell.SQL / "observe_sessions.sql").read_text()
-    command = shell.script(
-        "observe_sessions", "look at the server's sessions", 15, port=fleet.servers[name].port, sql=sql
-    )
+    command = shell.script("observe_sessions", "look at the server's sessions", 15, fleet.servers[name].place, sql=sql)
     return Sessions.parse(remote.must(inventory.host(state, name), command))

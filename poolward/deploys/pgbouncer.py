@@ -21,7 +21,8 @@ def pgbouncer() -> None:
     mine = host.name in plan.seen.poolers and inventory.in_limit(state, host.name)
 
     if mine:
-        pooler.package(host, plan.fleet, name="Package installed, held, and fit for the settings")
+        product = plan.fleet.poolers[host.name].runtime.product
+        pooler.package(host, plan.fleet, name=f"{product.capitalize()} installed, held, and fit for the settings")
     stage.complete(name="Every pooler has its package")
 
     for name, acting in plan.acting_hosts.items():
@@ -57,4 +58,4 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
 
 
 def _access(plan: preflight.Plan, server: str, databases: Mapping[str, Sequence[str]]) -> database.Access:
-    return database.Access(databases, plan.seen.addresses(server), frozenset(plan.seen.poolers))
+    return database.Access(databases, plan.seen.networks(server), frozenset(plan.seen.poolers))

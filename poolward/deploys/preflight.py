@@ -148,12 +148,10 @@ def _announce(seen: Survey) -> set[str]:
     """Say before it happens what each running pooler is in for; returns the poolers that are in for something."""
     pending: set[str] = set()
     for name, state in seen.poolers.items():
-        wanted = seen.fleet.poolers[name].package_version
-        if state.package_version and wanted not in (None, state.package_version):
-            logger.warning(
-                f"{name}: the package changes from {state.package_version} to {wanted}: "
-                "a restart, which cuts every client of this pooler once"
-            )
+        runtime, wanted = seen.fleet.poolers[name].runtime, seen.fleet.poolers[name].package_version
+        if state.active and (not state.installed or wanted not in (None, state.package_version)):
+            versions = f" from {state.package_version} to {wanted}" if state.installed else ""
+            logger.warning(f"{name}: the {runtime.product} changes{versions}: {apply.EFFECT[runtime.upgrade]}")
         # Without psql on the host its console was not asked yet.
         silent = state.console is None and state.active and state.packages["postgresql-client"][1] == "installed"
         if state.version is None or (state.console is None and not silent):

@@ -50,7 +50,7 @@ def remove() -> None:
     stage.complete(name="The fleet is held")
 
     if host.name in plan.poolers:
-        operations.pooler(host, plan.lease, name="PgBouncer stopped and taken off")
+        operations.pooler(host, plan.fleet, plan.lease, name="PgBouncer stopped and taken off")
     stage.complete(name="No pooler of this run is left")
 
     for name, acting in plan.acting_hosts.items():
@@ -102,7 +102,8 @@ def _obstacles(state: State, plan: Plan, seen: Remains) -> list[Problem]:
 
 
 def _announce(plan: Plan, seen: Remains) -> None:
-    lines = [line for name, traces in seen.poolers.items() for line in removal.gone_from_pooler(name, traces)]
+    poolers = plan.fleet.poolers
+    lines = [line for name, traces in seen.poolers.items() for line in removal.gone_from_pooler(poolers[name], traces)]
     for name, traces in seen.servers.items():
         lines += removal.gone_from_server(plan.fleet.servers[name], traces, plan.poolers, whole=plan.whole)
     for line in lines:

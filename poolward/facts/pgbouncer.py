@@ -12,6 +12,7 @@ from poolward import shell
 from poolward.errors import PoolwardError
 from poolward.facts._plain import plain
 from poolward.observed import PoolerState
+from poolward.runtime import Package
 
 
 class Pooler(FactBase[dict[str, Any] | None]):
@@ -27,6 +28,7 @@ class Pooler(FactBase[dict[str, Any] | None]):
             "observe_pooler",
             "read the pooler's state",
             60,
+            Package().place,
             server_addresses=list(server_addresses),
             with_candidate=with_candidate,
         ).text

@@ -8,7 +8,7 @@ from typing import Any
 from pyinfra.api import FactBase
 from pyinfra.api.exceptions import FactProcessError
 
-from poolward import shell
+from poolward import fleet, shell
 from poolward.errors import PoolwardError
 from poolward.facts._plain import plain
 from poolward.fleet import AUTH_ROLE
@@ -22,7 +22,7 @@ class Server(FactBase[dict[str, Any] | None]):
     """
 
     def command(self, databases: Sequence[str] = (), port: int = 5432, auth_role: str = AUTH_ROLE) -> str:
-        return shell.observe_server(databases, port, auth_role).text
+        return shell.observe_server(fleet.Server("", "", port, auth_role=auth_role), databases).text
 
     def process(self, output: list[str]) -> dict[str, Any] | None:
         try:

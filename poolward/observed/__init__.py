@@ -2,7 +2,7 @@
 
 from poolward.observed._answer import Unreadable, sections, unindented
 from poolward.observed.application import ApplicationState, Process, ServiceState, SettingsFile
-from poolward.observed.pooler import ConfigValue, Console, File, PoolerState
+from poolward.observed.pooler import ConfigValue, Console, File, PoolerState, Route
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
 from poolward.observed.traces import Dependency, PoolerTraces, ServerTraces
@@ -25,6 +25,7 @@ __all__ = [
     "PoolerTraces",
     "Process",
     "Role",
+    "Route",
     "ServerState",
     "ServerTraces",
     "ServiceState",

@@ -72,6 +72,18 @@ class File:
 
 
 @dataclass(frozen=True)
+class Route:
+    """How a pooler reaches a server."""
+
+    address: str | None
+    """The server's, as the pooler resolves it."""
+    source: str | None
+    """Where the pooler's connections come from."""
+    network: str | None = None
+    """The network that address may change within; None where it stays."""
+
+
+@dataclass(frozen=True)
 class PoolerState:
     """One pooler host."""
 
@@ -87,11 +99,11 @@ class PoolerState:
     """What a run that was cut off set out to do: `start`, `restart` or `reload`; empty where none was."""
     ini: str | None
     hba: str | None
-    drop_in: str | None
+    service_file: str | None
     userlist: tuple[str, ...]
     """The names in userlist.txt; their secrets are not read."""
-    addresses: Mapping[str, tuple[str | None, str | None]]
-    """Per server address what it resolves to here, and the address this host's connections to it come from."""
+    addresses: Mapping[str, Route]
+    """By server address."""
     listeners: tuple[str, ...]
     socket: tuple[str, int] | None
     console: Console | None
@@ -148,11 +160,11 @@ class PoolerState:
                 unproved="".join(found["unproved"]),
                 ini=unindented(found["ini"]),
                 hba=unindented(found["hba"]),
-                drop_in=unindented(found["drop_in"]),
+                service_file=unindented(found["service_file"]),
                 userlist=tuple(line.removeprefix("|") for line in found["userlist"]),
                 addresses={
-                    name: (None if resolved == "-" else resolved, None if source == "-" else source)
-                    for name, resolved, source in words(found["addresses"])
+                    name: Route(*(None if word == "-" else word for word in route))
+                    for name, *route in words(found["addresses"])
                 },
                 listeners=tuple(found.get("listeners", ())),
                 socket=(where[0], int(where[1])) if where else None,

@@ -81,9 +81,9 @@ def _make_secrets(target: Host, server: Server) -> None:
 
 def write_hba(target: Host, server: Server, block: Sequence[str]) -> None:
     """Put this block into pg_hba.conf, or take it out where it is empty, and reload; raises CommandFailed."""
-    read = shell.script("read_hba", "read pg_hba.conf", 20, port=server.port)
+    read = shell.script("read_hba", "read pg_hba.conf", 20, server.place)
     text = "\n".join(line.removeprefix("|") for line in sections(remote.must(target, read).splitlines())["hba"]) + "\n"
-    command = shell.script("write_hba", "replace pg_hba.conf", 30, port=server.port)
+    command = shell.script("write_hba", "replace pg_hba.conf", 30, server.place)
     remote.must(target, command, stdin=hba.with_block(text, block))
     for line in block[1:]:
         say(f"pg_hba.conf: {line}")
@@ -116,7 +116,7 @@ def _set_up(
     for database in databases:
         inside = state.databases[database].inside if lookups else None
         more_rights = {"more_rights": 1} if inside and inside.other_rights else {}
-        command = shell.script("run_sql", f"set up {database}", 45, port=server.port, database=database)
+        command = shell.script("run_sql", f"set up {database}", 45, server.place, database=database)
         remote.must(target, command, stdin=with_variables(sql, variables | more_rights))
     left = [
         *auth.differences(server, observe.server(target, server, lookups), lookups),

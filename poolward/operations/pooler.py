@@ -8,12 +8,12 @@ from functools import partial
 from pyinfra.api import Host
 
 from poolward import apply, observe, proof, remote, render, secrets, shell
-from poolward.apply import Action
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError
-from poolward.fleet import Fleet
+from poolward.fleet import Fleet, Pooler
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
+from poolward.runtime import Action
 
 # What the trial of a candidate has of its own.
 _NOT_TRIED = frozenset(
@@ -27,17 +27,22 @@ def package(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
 
     Nothing of the configuration is written before the version that was really installed has been asked about them.
     """
-    state, wanted = observe.pooler(target), fleet.poolers[target.name].package_version
+    declared = fleet.poolers[target.name]
+    state, wanted = observe.pooler(target, declared), declared.package_version
     complete = all(status == "installed" for _, status, _ in state.packages.values())
     if not (complete and state.held and wanted in (None, state.package_version)):
-        yield partial(_install, target, wanted)
-        state = observe.pooler(target)
+        yield partial(_install, target, declared)
+        state = observe.pooler(target, declared)
     fitting(target, fleet, state)
 
 
-def _install(target: Host, version: str | None) -> None:
-    remote.must(target, shell.script("install", "install PgBouncer", 600, version=version or ""))
-    say("installed with the service masked, and held: an upgrade would restart it unasked")
+def _install(target: Host, declared: Pooler) -> None:
+    wanted = declared.runtime.installation
+    command = shell.script(wanted.script, "install PgBouncer", 600, declared.runtime.place, **wanted.variables)
+    printed = remote.must(target, command, stdin=wanted.stdin)
+    say(wanted.said)
+    for line in sections(printed.splitlines()).get("image", ()) if printed else ():
+        say(line)
 
 
 @step
@@ -47,10 +52,10 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
     A change is tried on the host's own binary first, switched in one step that takes itself back, proved, and taken
     back if the proof fails.
     """
-    state = observe.pooler(target)
+    state = observe.pooler(target, fleet.poolers[target.name])
     config = fitting(target, fleet, state)
     known = secrets.of_servers(target.inventory, config.servers)
-    probe_secrets, live = secrets.of_probe(known), secrets.live_userlist(target)
+    probe_secrets, live = secrets.of_probe(known), secrets.live_userlist(target, config)
     userlist = secrets.wanted_userlist(target, config, known, live)
     if lacking := sorted(config.userlist.keys() - userlist.keys()):
         raise PoolwardError(
@@ -60,6 +65,7 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
         *apply.unfinished(state),
         *apply.differences(config, state),
         *apply.userlist_differences(config, userlist, live),
+        *apply.probe_file_differences(config, probe_secrets, secrets.live_probe_file(target, config)),
     ]
     action = apply.action_for(differences)
     if action == "none":
@@ -73,14 +79,14 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
         for difference in differences:
             say(str(difference))
         say(f"this takes {apply.effect_of(differences) if differences else apply.EFFECT[action]}")
-        _stage(target, config, userlist)
-        candidate = _try_candidate(target)
+        _stage(target, config, userlist, probe_secrets)
+        candidate = _try_candidate(target, config)
         _switch(target, config, candidate, action)
         try:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
-            raise _taken_back(target, action, error) from error
-        remote.must(target, shell.script("confirm", "mark the configuration as proved", 10))
+            raise _taken_back(target, config, action, error) from error
+        remote.must(target, shell.script("confirm", "mark the configuration as proved", 10, config.runtime.place))
         entries = ", ".join(entry.name for entry in config.pooler.entries)
         say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
@@ -96,30 +102,35 @@ def fitting(target: Host, fleet: Fleet, state: PoolerState) -> PoolerConfig:
 
 def prove(target: Host, config: PoolerConfig, userlist: Mapping[str, str], probe_secrets: Mapping[str, str]) -> None:
     """Raises PoolwardError unless the host is as declared and the probe logs in through every entry."""
-    left = apply.differences(config, observe.pooler(target))
-    left += apply.userlist_differences(config, userlist, secrets.live_userlist(target))
+    left = apply.differences(config, observe.pooler(target, config.pooler))
+    left += apply.userlist_differences(config, userlist, secrets.live_userlist(target, config))
     if left:
         raise PoolwardError("After the switch this still differs: " + "; ".join(map(str, left)))
     if problem := proof.login_problem(target, config, probe_secrets):
         raise PoolwardError(problem)
 
 
-def _stage(target: Host, config: PoolerConfig, userlist: Mapping[str, str]) -> None:
+def _stage(target: Host, config: PoolerConfig, userlist: Mapping[str, str], probe_secrets: Mapping[str, str]) -> None:
     files = {
         "userlist.txt": render.userlist_txt(userlist),
         "pgbouncer.ini": config.ini,
-        "poolward.conf": config.drop_in,
+        config.runtime.service_file.rpartition("/")[2]: config.service_file,
     }
+    if config.runtime.probe_file:
+        files["probe.pgpass"] = config.probe_file(probe_secrets)
     if config.hba is not None:
         files["pg_hba.conf"] = config.hba
     for name, text in files.items():
-        remote.must(target, shell.script("stage", f"write the new {name}", 15, file=name), stdin=text)
+        remote.must(
+            target, shell.script("stage", f"write the new {name}", 15, config.runtime.place, file=name), stdin=text
+        )
 
 
-def _try_candidate(target: Host) -> Console:
-    output = remote.run(target, shell.script("try_candidate", "try the new configuration", 40))
+def _try_candidate(target: Host, config: PoolerConfig) -> Console:
+    place = config.runtime.place
+    output = remote.run(target, shell.script("try_candidate", "try the new configuration", 40, place))
     if not output.succeeded:
-        remote.run(target, shell.script("unstage", "remove the refused candidate", 10))
+        remote.run(target, shell.script("unstage", "remove the refused candidate", 10, place))
         raise PoolwardError(
             f"{target.name}: its own PgBouncer refuses the new configuration: {remote.last_lines(output.stderr)}",
             "The running one was not touched. Correct the setting and run again.",
@@ -130,13 +141,19 @@ def _try_candidate(target: Host) -> Console:
 def _switch(target: Host, config: PoolerConfig, candidate: Console, action: Action) -> None:
     expected = [f"{key}\t{row.value}" for key, row in candidate.config.items() if key not in _NOT_TRIED]
     command = shell.script(
-        "switch", "switch to the new configuration", 120, action=action, expected=expected, open_files=config.open_files
+        "switch",
+        "switch to the new configuration",
+        120,
+        config.runtime.place,
+        action=action,
+        expected=expected,
+        open_files=config.open_files,
     )
     remote.must(target, command)
 
 
-def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardError:
-    command = shell.script("take_back", "put the previous configuration back", 90)
+def _taken_back(target: Host, config: PoolerConfig, action: Action, error: PoolwardError) -> PoolwardError:
+    command = shell.script("take_back", "put the previous configuration back", 90, config.runtime.place)
     output = remote.run(target, command)
     if output.succeeded:
         end = "Nothing runs, as before." if action == "start" else "The previous configuration is back and running."
@@ -144,6 +161,5 @@ def _taken_back(target: Host, action: Action, error: PoolwardError) -> PoolwardE
     return PoolwardError(
         f"{target.name}: {error.message}\n"
         f"  And putting the previous configuration back failed: {remote.last_lines(output.stderr)}",
-        "By hand: cp -p /etc/pgbouncer/pgbouncer.ini.previous /etc/pgbouncer/pgbouncer.ini, the same with "
-        "userlist.txt, then systemctl restart pgbouncer.",
+        config.runtime.by_hand,
     )

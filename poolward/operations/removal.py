@@ -10,7 +10,7 @@ from pyinfra.api import Host
 
 from poolward import direct_path, hba, observe, remote, removal, shell, templates, watch
 from poolward.errors import PoolwardError, Refused
-from poolward.fleet import Server
+from poolward.fleet import Fleet, Pooler, Server
 from poolward.lease import Lease
 from poolward.observed import ServerTraces, sections
 from poolward.operations import database
@@ -34,14 +34,15 @@ def ended(lease: Lease) -> Generator[Change, None, None]:
 
 
 @step
-def pooler(target: Host, lease: Lease) -> Generator[Change, None, None]:
+def pooler(target: Host, fleet: Fleet, lease: Lease) -> Generator[Change, None, None]:
     """PgBouncer, its service and its files are gone, as far as a deploy brought them; refused while it has clients."""
-    traces = observe.pooler_traces(target)
+    declared = fleet.poolers[target.name]
+    traces = observe.pooler_traces(target, declared)
     if not traces.any:
         return
-    if traces.runs and (clients := removal.pooled(target.name, watch.traffic(target.state, target.name), {})):
+    if traces.runs and (clients := removal.pooled(target.name, watch.traffic(target.state, fleet, target.name), {})):
         raise Refused(f"Somebody has come to {target.name} meanwhile; it was not stopped.", clients)
-    yield partial(_as_holder, lease, partial(_remove_pooler, target))
+    yield partial(_as_holder, lease, partial(_remove_pooler, target, declared))
 
 
 @step
@@ -94,8 +95,8 @@ def _open_direct_paths(target: Host, server: Server) -> None:
     say("pg_hba.conf: the direct paths that deploy/close.py closed are open again")
 
 
-def _remove_pooler(target: Host) -> None:
-    command = shell.script("remove_pooler", "take PgBouncer off the host", 300)
+def _remove_pooler(target: Host, declared: Pooler) -> None:
+    command = shell.script("remove_pooler", "take PgBouncer off the host", 300, declared.runtime.place)
     found = sections(remote.must(target, command).splitlines())
     for line in found["stays"]:
         say(f"stays: {line}")
@@ -105,7 +106,7 @@ def _remove_pooler(target: Host) -> None:
     others = [file for file in found["left"] if file not in found["restored"]]
     if others:
         say(f"not Poolward's, so it stays: {', '.join(others)}")
-    if observe.pooler_traces(target).any:
+    if observe.pooler_traces(target, declared).any:
         raise PoolwardError(f"Not everything went from {target.name}.", "Run it again.")
 
 
@@ -113,7 +114,7 @@ def _forget(target: Host, server: Server, traces: ServerTraces) -> None:
     """Each database in a transaction of its own, then the roles in one, then the files: any of it may be run again."""
     roles = {"own_roles": json.dumps(removal.own_roles(server))}
     command = shell.script(
-        "end_sessions", "end the sessions of its roles", 30, port=server.port, patience=_PATIENCE, **roles
+        "end_sessions", "end the sessions of its roles", 30, server.place, patience=_PATIENCE, **roles
     )
     remote.must(target, command)
     for name in traces.databases:
@@ -121,7 +122,7 @@ def _forget(target: Host, server: Server, traces: ServerTraces) -> None:
     if traces.roles:
         _run(target, server, "roles_remove.sql", "postgres", roles)
     files = observe.server_traces(target, server).files
-    remote.must(target, shell.script("remove_files", "remove the secrets", 10, files=files))
+    remote.must(target, shell.script("remove_files", "remove the secrets", 10, server.place, files=files))
     say(f"gone: {', '.join((*traces.roles, *(f'the lookup function in {name}' for name in traces.databases), *files))}")
     left = observe.server_traces(target, server)
     if left.roles or left.databases or left.files:
@@ -129,5 +130,5 @@ def _forget(target: Host, server: Server, traces: ServerTraces) -> None:
 
 
 def _run(target: Host, server: Server, template: str, name: str, variables: dict[str, str]) -> None:
-    command = shell.script("run_sql", f"run {template} in {name}", 45, port=server.port, database=name)
+    command = shell.script("run_sql", f"run {template} in {name}", 45, server.place, database=name)
     remote.must(target, command, stdin=with_variables(templates.text(template), variables))

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from poolward.fleet import PROBE_ROLE
+from poolward.fleet import PROBE_ROLE, Server
+from poolward.runtime import Place
 
 SCRIPTS = Path(__file__).parent
 SQL = SCRIPTS.parent / "sql"
@@ -41,13 +42,24 @@ class Command:
     timeout: int
 
 
-def script(name: str, purpose: str, timeout: int, /, parts: Iterable[str] = (), **variables: Variable) -> Command:
+def script(
+    name: str,
+    purpose: str,
+    timeout: int,
+    place: Place | None = None,
+    /,
+    parts: Iterable[str] = (),
+    **variables: Variable,
+) -> Command:
     """A script of this folder as one bounded command; iterables become one line per item, booleans `yes` or nothing.
 
-    `parts` are scripts that only define functions, for those scripts that need them.
+    `place` brings the libraries that say how things are done where it runs, and their variables; `parts` are other
+    scripts that only define functions, for those scripts that need them.
     """
-    assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in variables.items())
-    texts = [(SCRIPTS / f"{one}.sh").read_text() for one in ("common", *parts, name)]
+    known: dict[str, Variable] = {**place.variables, **variables} if place else variables
+    assignments = "\n".join(f"{key}={shlex.quote(_text(value))}" for key, value in known.items())
+    libraries = place.libraries if place else ()
+    texts = [(SCRIPTS / f"{one}.sh").read_text() for one in ("common", *libraries, *parts, name)]
     body = "\n".join((PRELUDE, assignments, *texts))
     return Command(f"timeout -k {KILL_AFTER} {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
 
@@ -73,16 +85,16 @@ def own_roles(auth_role: str) -> str:
     return json.dumps([auth_role, PROBE_ROLE])
 
 
-def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Command:
+def observe_server(server: Server, databases: Iterable[str]) -> Command:
     """The command that reads a PostgreSQL server's state, as the operating system's postgres."""
     return script(
         "observe_server",
         "read PostgreSQL's state",
         60,
-        port=port,
+        server.place,
         databases=databases,
-        auth_role=auth_role,
-        own_roles=own_roles(auth_role),
+        auth_role=server.auth_role,
+        own_roles=own_roles(server.auth_role),
         server_sql=sql("observe_server"),
         passwords_sql=sql("observe_passwords"),
         hba_sql=sql("observe_hba"),
@@ -90,21 +102,21 @@ def observe_server(databases: Iterable[str], port: int, auth_role: str) -> Comma
     )
 
 
-def read_verifiers(roles: Iterable[str], port: int) -> Command:
+def read_verifiers(server: Server, roles: Iterable[str]) -> Command:
     """The command that reads the stored verifiers of roles; what it prints is secret."""
     wanted = json.dumps(list(roles))
-    return script("read_verifiers", "read verifiers", 20, port=port, roles=wanted, sql=sql("read_verifiers"))
+    return script("read_verifiers", "read verifiers", 20, server.place, roles=wanted, sql=sql("read_verifiers"))
 
 
-def observe_server_traces(port: int, auth_role: str) -> Command:
+def observe_server_traces(server: Server) -> Command:
     """The command that reads what a removal has to know of a PostgreSQL server, as the operating system's postgres."""
     return script(
         "observe_server_traces",
         "read what of Poolward's is on PostgreSQL",
         120,
-        port=port,
-        own_roles=own_roles(auth_role),
-        secrets=(auth_role, PROBE_ROLE),
+        server.place,
+        own_roles=own_roles(server.auth_role),
+        secrets=(server.auth_role, PROBE_ROLE),
         server_sql=sql("observe_server_traces"),
         database_sql=sql("observe_database_traces"),
     )

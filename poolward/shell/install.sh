@@ -1,12 +1,7 @@
 # Debian's package starts and enables its service at once, with a configuration nobody can log in to. A mask set before
 # the installation prevents that; only a proven configuration takes it off again.
 # variables: version (the Debian version of PgBouncer that is wanted, or empty for whichever there is)
-status() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || :; }
-note() { # for the removal, which leaves alone what was here before
-    mkdir -p "$state_dir"
-    is_installed_by_us "$1" || printf '%s\n' "$1" >>"$installed"
-}
-if [ "$(status pgbouncer)" != installed ]; then
+if [ "$(package_status pgbouncer)" != installed ]; then
     note pgbouncer
     systemctl mask --quiet pgbouncer.service pgbouncer.socket
 fi
@@ -16,7 +11,7 @@ dpkg --configure -a >/dev/null # an installation that was cut off
 # What is installed stays as it is: upgrading PgBouncer in passing would restart it.
 missing=
 for package in pgbouncer postgresql-client iproute2; do
-    [ "$(status "$package")" != installed ] || continue
+    [ "$(package_status "$package")" != installed ] || continue
     missing="$missing $package"
     note "$package"
 done

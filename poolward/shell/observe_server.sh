@@ -18,8 +18,8 @@ printf '%s\n' "$databases" | while read -r database; do
     printf '%s\n' "$database_sql" | query "$database"
 done
 section hba_block
-hba_file=$(ask postgres -c 'SHOW hba_file')
-hba_block "$hba_file"
+text=$(hba_text)
+printf '%s\n' "$text" | hba_block
 section hba_closed
-hba_block "$hba_file" "closed direct paths"
+printf '%s\n' "$text" | hba_block "closed direct paths"
 section end

@@ -9,17 +9,15 @@ printf '%s\n' "$databases" | while read -r database; do
     section "database $database"
     printf '%s\n' "$database_sql" | query "$database"
 done
-hba_file=$(ask postgres -c 'SHOW hba_file')
-hba_file=$(readlink -e "$hba_file")
 section hba_block
-hba_block "$hba_file"
+text=$(hba_text)
+printf '%s\n' "$text" | hba_block
 section hba_closed
-hba_block "$hba_file" "closed direct paths"
+printf '%s\n' "$text" | hba_block "closed direct paths"
+previous=$(hba_file).before-poolward
 section files
-{
-    printf '%s\n' "$hba_file.before-poolward"
-    printf '%s\n' "$secrets" | sed "s#^#$state_dir/secrets/#"
-} | while IFS= read -r file; do
+! at_server test -f "$previous" </dev/null || printf '%s\n' "$previous"
+printf '%s\n' "$secrets" | sed "s#^#$state_dir/secrets/#" | while IFS= read -r file; do
     if [ -f "$file" ] || [ -f "$file.part" ]; then printf '%s\n' "$file"; fi
 done
 section end

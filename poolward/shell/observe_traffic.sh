@@ -17,6 +17,6 @@ console ${where% *} ${where##* } -c '\echo @clients' -c 'SHOW CLIENTS' -c '\echo
     -c '\echo @pools' -c 'SHOW POOLS'
 section log
 if [ "$since" != 0 ]; then
-    journalctl -u pgbouncer --since "@$since" -o cat -n 2000 | grep -E '^C-.*(pooler error|login failed)|ERROR|FATAL' | tail -n 200 || :
+    log_since "$since" | tail -n 2000 | grep -E '^C-.*(pooler error|login failed)|ERROR|FATAL' | tail -n 200 || :
 fi
 section end

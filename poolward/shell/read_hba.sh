@@ -1,5 +1,5 @@
 # variables: port
-file=$(ask postgres -c 'SHOW hba_file')
+text=$(hba_text)
 section hba
-indented <"$file"
+printf '%s\n' "$text" | indented
 section end

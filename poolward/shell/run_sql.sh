@@ -1,5 +1,5 @@
 # Run the SQL that comes by standard input, as the operating system's postgres, in one transaction.
 # variables: port, database (in PGDATABASE, because -d takes a name with = in it for a connection string)
-PGDATABASE=$database PGOPTIONS='-c statement_timeout=15000 -c lock_timeout=5000 -c client_min_messages=warning' \
-    PGCONNECT_TIMEOUT=5 PGAPPNAME=poolward runuser -u postgres -- \
+as_postgres env "PGDATABASE=$database" PGCONNECT_TIMEOUT=5 PGAPPNAME=poolward \
+    PGOPTIONS='-c statement_timeout=15000 -c lock_timeout=5000 -c client_min_messages=warning' \
     psql -X -qAt -v ON_ERROR_STOP=1 --single-transaction -p "$port" -f - >/dev/null

@@ -1,18 +1,9 @@
 # Put the staged files in place, make the process take them, and see that it did; if not, put everything back.
 # It all happens on the host, so that a lost connection cannot leave it half done.
-# variables: action (start, reload or restart), expected (KEY<tab>VALUE lines SHOW CONFIG must print), open_files
+# variables: action (start, reload, restart or recreate), expected (KEY<tab>VALUE lines SHOW CONFIG must print), open_files
 tab=$(printf '\t')
-was_active=$(systemctl is-active pgbouncer.service || :)
-
-take() {
-    case $1 in
-    reload) systemctl reload pgbouncer.service ;;
-    *) systemctl restart pgbouncer.service ;;
-    esac
-}
-
 put() { # put FROM TO MODE OWNER: atomic, in the target's own directory; what is right already stays untouched
-    if cmp -s "$1" "$2" && [ "0$(stat -c '%a %U:%G' "$2")" = "$3 $4" ]; then return; fi
+    if cmp -s "$1" "$2" && [ "0$(stat -c %a "$2") $(ownership "$2")" = "$3 $4" ]; then return; fi
     cp "$1" "$2.part"
     chown "$4" "$2.part"
     chmod "$3" "$2.part"
@@ -25,9 +16,10 @@ restore() {
     trap '' INT TERM HUP
     set +e
     put_files_back
-    if [ "$was_active" = active ] && [ "$(cat "$unproved")" != start ]; then
-        take "$action" && wait_for_console || { systemctl restart pgbouncer.service; wait_for_console; } ||
-            reason="$reason; and the previous configuration did not come back either: journalctl -u pgbouncer"
+    # What ran when the change was decided runs again, even if it died meanwhile.
+    if [ "$action" != start ] && [ "$(cat "$unproved")" != start ]; then
+        { take "$action" && wait_for_console || { take restart; wait_for_console; }; } >/dev/null 2>&1 ||
+            reason="$reason; and the previous configuration did not come back either: $show_log"
     else
         put_to_rest
     fi
@@ -64,35 +56,41 @@ keep_what_was_here() {
 # then the one before it stays the way back.
 if [ ! -f "$unproved" ]; then
     keep_what_was_here || { rm -rf "$staging" "$kept.part"; exit 1; }
-    for file in "$ini" "$userlist" "$hba" "$drop_in"; do
+    for name in $(staged_names); do
+        file=$(live "$name")
         rm -f "$file.previous"
         [ ! -f "$file" ] || cp -p "$file" "$file.previous"
     done
     printf '%s\n' "$action" | tee "$unproved" >/dev/null || { rm -rf "$staging"; exit 1; }
-elif [ "$action" = restart ] && [ "$(cat "$unproved")" = reload ]; then
-    printf 'restart\n' | tee "$unproved" >/dev/null
+else
+    case $(cat "$unproved") in
+    reload) graver='restart recreate' ;;
+    restart) graver=recreate ;;
+    *) graver= ;;
+    esac
+    case " $graver " in *" $action "*) printf '%s\n' "$action" | tee "$unproved" >/dev/null ;; esac
 fi
-mkdir -p "${drop_in%/*}"
-chmod 0755 "${drop_in%/*}"
+mkdir -p "${service_file%/*}"
+chmod 0755 "${service_file%/*}"
 
 trap 'restore "interrupted"' INT TERM HUP
 trap '[ $? = 0 ] || restore "a step of the switch failed"' EXIT
-since=$(date '+%Y-%m-%d %H:%M:%S')
+since=$(date +%s)
+last_words() { log_since "$since" | tail -n 5; }
 same_secret=
 if cmp -s "$staging/userlist.txt" "$userlist"; then same_secret=yes; fi
-put "$staging/userlist.txt" "$userlist" 0640 "root:$service_user"
-[ ! -f "$staging/pg_hba.conf" ] || put "$staging/pg_hba.conf" "$hba" 0640 "root:$service_user"
-put "$staging/pgbouncer.ini" "$ini" 0640 "root:$service_user"
-put "$staging/poolward.conf" "$drop_in" 0644 root:root
-systemctl unmask --quiet pgbouncer.service pgbouncer.socket
-systemctl daemon-reload
-systemctl enable --quiet pgbouncer.service
-if [ "$action" = reload ]; then
-    # The limit of a running process can be raised without a restart, so no client is cut for it.
-    runuser -u "$service_user" -- prlimit --pid "$(main_pid)" --nofile="$open_files:" || :
-fi
-take "$action" || { trap - EXIT; restore "$(journalctl -u pgbouncer --since "$since" -o cat -n 5 | tail -n 5)"; }
-wait_for_console || { trap - EXIT; restore "PgBouncer did not answer on its console: $(journalctl -u pgbouncer --since "$since" -o cat -n 3)"; }
+for name in $(staged_names); do
+    if [ "$name" = "$service_file_name" ]; then
+        put "$staging/$name" "$service_file" 0644 "$root"
+    elif [ -f "$staging/$name" ]; then
+        put "$staging/$name" "$(live "$name")" "$mode" "$owner"
+    fi
+done
+enable
+# The limit of a running process can be raised without a restart, so no client is cut for it.
+[ "$action" != reload ] || raise_limit "$open_files" || :
+said=$(take "$action" 2>&1) || { trap - EXIT; restore "$(printf '%s\n' "$said" | tail -n 5; last_words)"; }
+wait_for_console || { trap - EXIT; restore "PgBouncer did not answer on its console: $(last_words)"; }
 
 # Connections opened with the old secret would go on, and hide from the proof that the new one does not serve. Each is
 # replaced when its client lets go of it; no client is cut.
@@ -104,4 +102,4 @@ while wrong=$(differing) && [ -n "$wrong" ]; do
     sleep 0.1
 done
 trap - EXIT
-rm -f "$staging/userlist.txt" "$staging/pgbouncer.ini" "$staging/pg_hba.conf" "$staging/poolward.conf"
+unstage

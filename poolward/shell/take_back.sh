@@ -1,8 +1,9 @@
 # The switch went well but the proof that followed did not: put the last proved files back.
 put_files_back
-case $(cat "$unproved") in
+was=$(cat "$unproved")
+case $was in
 start) put_to_rest ;;
-reload) systemctl reload-or-restart pgbouncer.service ;; # it may have died meanwhile
-*) systemctl restart pgbouncer.service ;;
+reload) if runs; then take reload; else take restart; fi ;; # it may have died meanwhile
+*) take "$was" ;;
 esac
 rm -rf "$staging"

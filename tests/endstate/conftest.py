@@ -29,7 +29,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pairs = [(pooler, entry) for pooler in inventory.poolers for entry in pooler.entries]
         metafunc.parametrize(("pooler", "entry"), pairs, ids=[f"{pooler}-{entry}" for pooler, entry in pairs])
     elif "pooler" in metafunc.fixturenames:
-        metafunc.parametrize("pooler", inventory.poolers, ids=repr)
+        # A module about one way of running PgBouncer says which.
+        runtime = getattr(metafunc.module, "RUNTIME", None)
+        poolers = [pooler for pooler in inventory.poolers if runtime in (None, pooler.runtime)]
+        metafunc.parametrize("pooler", poolers, ids=repr)
     elif "server" in metafunc.fixturenames:
         metafunc.parametrize("server", inventory.servers, ids=repr)
 

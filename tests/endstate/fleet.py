@@ -93,9 +93,11 @@ class Server(_Machine):
 
     def ask(self, sql: str, database: str = "postgres") -> Any:
         """The one JSON value this SQL selects, as the superuser, read-only by the server's own word."""
+        read_only = "env PGOPTIONS='-c default_transaction_read_only=on' PGCONNECT_TIMEOUT=10"
         psql = f"psql -XqAt -v ON_ERROR_STOP=1 -p {self.port} -d {shlex.quote(database)} -c {shlex.quote(sql)}"
-        read_only = "PGOPTIONS='-c default_transaction_read_only=on' PGCONNECT_TIMEOUT=10"
-        return json.loads(self.host.check_output(f"cd /; {read_only} runuser -u postgres -- {psql}") or "null")
+        container = self.data.get("postgresql_container")
+        superuser = f"docker exec -u postgres {container}" if container else "cd /; runuser -u postgres --"
+        return json.loads(self.host.check_output(f"{superuser} {read_only} {psql}") or "null")
 
     @cached_property
     def probe_secret(self) -> Secret:
@@ -122,6 +124,32 @@ class Pooler(_Machine):
         super().__init__(name, data)
         self.entries: dict[str, dict[str, Any]] = data["pgbouncer_databases"]
         self.server_of = {entry: servers[keys["host"]] for entry, keys in self.entries.items()}
+
+    @property
+    def runtime(self) -> str:
+        """`package` or `docker`."""
+        return str(self.data.get("pgbouncer_runtime", "package"))
+
+    def inside(self, command: str) -> str:
+        """A shell command where PgBouncer runs: on the host, or in its container as its user."""
+        return f"docker exec -i pgbouncer sh -c {shlex.quote(command)}" if self.runtime == "docker" else command
+
+    def in_its_network(self, command: str) -> str:
+        """A command that sees the network as PgBouncer does."""
+        return f"nsenter -t {self.pid} -n {command}" if self.runtime == "docker" else command
+
+    @property
+    def pid(self) -> int:
+        """The process, as its host sees it."""
+        if self.runtime == "docker":
+            return int(self.host.check_output("docker inspect -f '{{.State.Pid}}' pgbouncer"))
+        return int(self.unit("MainPID"))
+
+    def address_towards(self, server: Server) -> str:
+        """Where its connections to a server come from."""
+        resolved = self.host.check_output(self.inside(f"getent ahosts {server.address}")).split()[0]
+        route = self.host.check_output(self.in_its_network(f"ip -o route get {resolved}"))
+        return route.split(" src ")[1].split()[0]
 
     @property
     def written(self) -> dict[str, Any]:
@@ -152,7 +180,8 @@ class Pooler(_Machine):
     def show(self, what: str) -> list[dict[str, str]]:
         """The rows of a SHOW, over the Unix socket as the service's own user."""
         psql = f"psql -Xq --csv -h {self.socket_directory} -p {self.port} -U pgbouncer -d pgbouncer -c 'SHOW {what}'"
-        output = self.host.check_output(f"cd /; PGCONNECT_TIMEOUT=10 runuser -u postgres -- {psql}")
+        own_user = "" if self.runtime == "docker" else "cd /; runuser -u postgres -- "
+        output = self.host.check_output(self.inside(f"{own_user}env PGCONNECT_TIMEOUT=10 {psql}"))
         return list(csv.DictReader(output.splitlines()))
 
     @cached_property
@@ -171,7 +200,11 @@ class Pooler(_Machine):
     @cached_property
     def listening(self) -> set[str]:
         """Every listening socket, like tcp://0.0.0.0:6432 and unix:///run/x."""
-        return {*self.host.socket.get_listening_sockets()}
+        if self.runtime == "package":
+            return {*self.host.socket.get_listening_sockets()}
+        tcp = self.host.check_output(self.in_its_network("ss -Hltn")).splitlines()
+        unix = self.host.check_output(self.in_its_network("ss -Hlx")).splitlines()
+        return {f"tcp://{line.split()[3]}" for line in tcp} | {f"unix://{line.split()[4]}" for line in unix}
 
     def unit(self, name: str) -> str:
         return self.host.check_output("systemctl show pgbouncer.service -p %s --value", name)

@@ -124,10 +124,7 @@ def test_access_rules_let_the_poolers_in(server: Server, poolers: list[Pooler]):
     rules = server.ask("SELECT json_agg(r) FROM pg_hba_file_rules r")
     assert [rule["error"] for rule in rules if rule["error"]] == []
     for pooler in poolers:
-        source = pooler.host.check_output(
-            "ip -o route get $(getent ahosts %s | awk 'NR == 1 { print $1 }') | sed 's/.* src \\([^ ]*\\).*/\\1/'",
-            server.address,
-        )
+        source = pooler.address_towards(server)
         wanted = {pooler.entries[entry].get("dbname", entry) for entry, of in pooler.server_of.items() if of is server}
         open_to = {name for rule in rules if covers(rule, source) for name in rule["database"]}
         assert "all" in open_to or wanted <= open_to, (pooler.name, source)

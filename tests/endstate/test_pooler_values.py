@@ -73,7 +73,7 @@ def test_probe_logs_in(pooler: Pooler, entry: str):
         "cat | PGSERVICEFILE=/dev/stdin PGSERVICE=probe PGCONNECT_TIMEOUT=15 timeout 25 psql -XqAt "
         "-c 'SELECT session_user, current_database()' -c 'SELECT pg_terminate_backend(pg_backend_pid())' 2>&1 || true"
     )
-    said = pooler.host.backend.private(command, stdin=f"{service}password={server.probe_secret.text}\n")
+    said = pooler.host.backend.private(pooler.inside(command), stdin=f"{service}password={server.probe_secret.text}\n")
     assert said.splitlines()[0] == f"{PROBE}|{pooler.entries[entry].get('dbname', entry)}"
 
 
@@ -85,4 +85,4 @@ def test_wrong_password_is_refused(pooler: Pooler):
     command = (
         "cat | PGSERVICEFILE=/dev/stdin PGSERVICE=probe PGCONNECT_TIMEOUT=15 psql -XqAt -c 'SELECT 1' 2>&1 || true"
     )
-    assert "authentication failed" in pooler.host.backend.private(command, stdin=service)
+    assert "authentication failed" in pooler.host.backend.private(pooler.inside(command), stdin=service)

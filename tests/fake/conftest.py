@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-READS_ONLY = {"observe_pooler", "observe_server", "read_userlist", "read_verifiers", "login", "secrets", "read_hba"}
+READS_ONLY = {"observe_pooler", "observe_server", "read_secret_file", "read_verifiers", "login", "secrets", "read_hba"}
 
 
 @dataclass(frozen=True)

@@ -78,9 +78,9 @@ class SimulatedPooler(Simulated):
         self.installed = True
         return ""
 
-    def _read_userlist(self) -> str:
+    def _read_secret_file(self) -> str:
         lines = render.userlist_txt({"pgbouncer_auth": SECRETS["pgbouncer_auth"]}).splitlines()
-        return "@userlist\n" + "".join(f"|{line}\n" for line in lines if self.configured) + "@end\n"
+        return "@text\n" + "".join(f"|{line}\n" for line in lines if self.configured) + "@end\n"
 
     def _try_candidate(self) -> str:
         return self.recording[self.recording.index("@version\n") :]

@@ -17,8 +17,14 @@ from tests.lab.support import deployed, on, pyinfra
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """First what the lab is before a deploy; last what needs a third pooler, which makes each deploy longer."""
-    items.sort(key=lambda item: (item.path.name != "test_lab.py", item.get_closest_marker("pool3") is not None))
+    """First what the lab is before a deploy; last what needs another host, which makes each deploy longer."""
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_lab.py",
+            item.get_closest_marker("pool3") is not None,
+            item.get_closest_marker("dock1") is not None,
+        )
+    )
 
 
 @pytest.fixture(scope="session")
@@ -52,6 +58,13 @@ def db2(lab: Lab) -> Iterator[str]:
     """The second database server: up until the tests end, and no entry of the lab's own inventory is on it."""
     with _up(lab, "db2"):
         yield "db2"
+
+
+@pytest.fixture(scope="session")
+def dock1(lab: Lab) -> Iterator[str]:
+    """The Docker host: up until the tests end."""
+    with _up(lab, "dock1"):
+        yield "dock1"
 
 
 @contextmanager

@@ -86,5 +86,5 @@ def test_any_inventory_is_read_or_refused(changes: dict[str, Any]):
                 assert read.databases.keys() == made.databases.keys()
                 assert all(int(line["max_db_connections"]) > 0 for line in read.databases.values())
                 assert made.open_files > 0
-                assert made.drop_in.startswith("# Written by Poolward")
+                assert made.service_file.startswith("# Written by Poolward")
                 assert made.login_address

@@ -60,11 +60,11 @@ def entries(choose: Callable[[list[Mapping[str, str]]], list[Mapping[str, str]]]
     )
 
 
-def drop_in(old: str, new: str) -> Change:
+def service_file(old: str, new: str) -> Change:
     def change(state: PoolerState) -> PoolerState:
-        assert state.drop_in is not None
-        assert old in state.drop_in
-        return replace(state, drop_in=state.drop_in.replace(old, new))
+        assert state.service_file is not None
+        assert old in state.service_file
+        return replace(state, service_file=state.service_file.replace(old, new))
 
     return change
 
@@ -86,9 +86,9 @@ DRIFT: dict[str, tuple[Change, list[str], str]] = {
     "ini by hand": (lambda state: replace(state, ini=f"{state.ini}# mine\n"), ["pgbouncer.ini"], "reload"),
     "userlist open to all": (file(USERLIST, File("root", "postgres", "644")), [USERLIST], "reload"),
     "ini of the service": (file(CONFIG, File("postgres", "postgres", "640")), [CONFIG], "reload"),
-    "drop-in missing": (lambda state: replace(state, drop_in=None), ["the unit's drop-in"], "restart"),
-    "drop-in with another limit": (drop_in("LimitNOFILE=", "LimitNOFILE=1"), ["the unit's drop-in"], "reload"),
-    "drop-in with another signal": (drop_in("SIGINT", "SIGTERM"), ["the unit's drop-in"], "restart"),
+    "drop-in missing": (lambda state: replace(state, service_file=None), ["the unit's drop-in"], "restart"),
+    "drop-in with another limit": (service_file("LimitNOFILE=", "LimitNOFILE=1"), ["the unit's drop-in"], "reload"),
+    "drop-in with another signal": (service_file("SIGINT", "SIGTERM"), ["the unit's drop-in"], "restart"),
     "SET on the console": (running("query_wait_timeout", "99"), ["query_wait_timeout"], "reload"),
     "SET of what nobody wrote": (running("server_idle_timeout", "1"), ["server_idle_timeout"], "reload"),
     "another port": (running("listen_port", "6433"), ["listen_port"], "restart"),

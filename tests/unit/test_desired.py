@@ -123,7 +123,7 @@ def test_files_hold_no_secret_and_the_probe_gets_its_servers_own():
     made = pooler_config(two_servers(), "pool1", TRIXIE)
     services = made.probe_services({"db1": "canary-1", "db2": "canary-2"})
     assert {keys["dbname"]: keys["password"] for keys in services.values()} == {"shop": "canary-1", "crm": "canary-2"}
-    assert "canary" not in made.ini + made.drop_in + repr(made)
+    assert "canary" not in made.ini + made.service_file + repr(made)
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_open_files_are_enough_for_every_client_and_server(clients, size, reserv
     )
     assert made.open_files_need >= clients + entries * (size + reserve)
     assert made.open_files * 4 >= made.open_files_need * 5
-    limit = next(line for line in made.drop_in.splitlines() if line.startswith("LimitNOFILE="))
+    limit = next(line for line in made.service_file.splitlines() if line.startswith("LimitNOFILE="))
     soft, hard = limit.removeprefix("LimitNOFILE=").split(":")
     assert made.open_files == int(soft) <= int(hard)
 

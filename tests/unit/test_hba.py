@@ -149,3 +149,14 @@ def test_where_a_mark_was_deleted_no_line_of_the_operator_is_lost(damaged: str):
 
 def test_rule_is_shown_on_one_line():
     assert hba.shown(rule(7, databases=("a", "b"))) == f"line 7: host a,b all {POOLER} scram-sha-256"
+
+
+def test_a_whole_network_is_covered_by_a_rule_as_wide_and_by_no_narrower_one():
+    assert (
+        lines({"pool1": ["shop"]}, {"pool1": "172.18.0.0/16"})[1]
+        == 'host "shop" all 172.18.0.0/16 scram-sha-256  # pool1'
+    )
+    wide, narrow = rule(1, "172.16.0.0", "255.240.0.0"), rule(1, "172.18.0.0", "255.255.255.0")
+    assert missing([wide], ["shop"], "172.18.0.0/16", "pgbouncer_auth") == []
+    assert missing([narrow], ["shop"], "172.18.0.0/16", "pgbouncer_auth") == ["shop"]
+    assert missing([rule(1, "::", "::")], ["shop"], "172.18.0.0/16", "pgbouncer_auth") == ["shop"]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolward.errors import PoolwardError
-from poolward.observed import PoolerState, ServerState, Unreadable
+from poolward.observed import PoolerState, Route, ServerState, Unreadable
 from poolward.settings import Version
 from tests.unit.samples import pooler_state, recorded, server_state
 
@@ -30,7 +30,7 @@ def test_deployed_pooler():
     assert state.open_files == (2692, 20000)
     assert state.listeners == ("0.0.0.0:6432", "[::]:6432", "/var/run/postgresql/.s.PGSQL.6432")
     assert state.socket == ("/var/run/postgresql", 6432)
-    assert state.addresses == {"192.0.2.11": ("192.0.2.11", "192.0.2.22")}
+    assert state.addresses == {"192.0.2.11": Route("192.0.2.11", "192.0.2.22")}
     assert state.files["/etc/pgbouncer/userlist.txt"].mode == "640"
     assert not state.files["/etc/pgbouncer/.poolward"].exists
     assert state.ini is not None
@@ -53,7 +53,7 @@ def test_host_without_pgbouncer():
     state = PoolerState.parse(recorded("pooler-bare.txt").splitlines())
     assert (state.installed, state.held, state.active) == (False, False, False)
     assert (state.version, state.package_version, state.open_files, state.console) == (None, None, None, None)
-    assert (state.ini, state.drop_in, state.socket, state.listeners) == (None, None, None, ())
+    assert (state.ini, state.service_file, state.socket, state.listeners) == (None, None, None, ())
 
 
 def test_postgresql():

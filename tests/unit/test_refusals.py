@@ -181,6 +181,25 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
         GROUPS,
     ),
     "console users of an old pooler": (settings("1.18.0", admin_users="anna"), GROUPS),
+    "container without a network": (hosts(pgbouncer_runtime="docker"), GROUPS),
+    "image for a package": (hosts(pgbouncer_image="mine:1", pgbouncer_publish=["6432:6432"]), GROUPS),
+    "port published that is none": (
+        hosts(
+            pgbouncer_runtime="docker",
+            pgbouncer_network="n",
+            pgbouncer_publish=["6432", "6432:6433", "10.0.0.5:6432:6432", "6432:6432/tcp"],
+        ),
+        GROUPS,
+    ),
+    "container with what only a host has": (
+        hosts(
+            pgbouncer_runtime="docker",
+            pgbouncer_network="n",
+            pgbouncer_settings={"listen_addr": ["10.0.0.5", "127.0.0.1"], "logfile": "/var/log/pgbouncer.log"},
+        ),
+        GROUPS,
+    ),
+    "runtime misspelt": (hosts(pgbouncer_runtime="podman"), GROUPS),
     "everything at once": (
         hosts(
             pgbouncer_settings={"pool_mode": "transactoin", "max_client_con": 5},

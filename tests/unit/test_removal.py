@@ -23,8 +23,10 @@ from poolward.observed import (
     Unreadable,
 )
 from poolward.service import Service
+from tests.unit.samples import lab
 
 SERVER = Server("db1", "192.0.2.11", manage_hba=True)
+POOLER = lab().poolers["pool1"]
 LINES = hba.lines({"pool1": ["shop"], "pool2": ["shop"]}, {"pool1": "192.0.2.21", "pool2": "192.0.2.22"})
 EVERYTHING = ServerTraces(
     in_recovery=False,
@@ -120,7 +122,7 @@ def test_who_uses_the_roles_without_being_a_pooler_of_the_fleet_is_a_stranger():
 
 def test_what_goes_is_said_before():
     traces = PoolerTraces(True, ("pgbouncer",), ("/etc/pgbouncer/pgbouncer.ini",))
-    assert removal.gone_from_pooler("pool1", traces) == [
+    assert removal.gone_from_pooler(POOLER, traces) == [
         "pool1: this goes: pgbouncer.service, the package pgbouncer, /etc/pgbouncer/pgbouncer.ini"
     ]
     assert removal.gone_from_server(SERVER, EVERYTHING, ["pool1", "pool2"], whole=True) == [
@@ -134,7 +136,7 @@ def test_what_goes_is_said_before():
 
 
 def test_where_nothing_is_left_nothing_is_said():
-    assert removal.gone_from_pooler("pool1", PoolerTraces(True, (), ())) == []
+    assert removal.gone_from_pooler(POOLER, PoolerTraces(True, (), ())) == []
     assert removal.gone_from_server(SERVER, NOTHING, ["pool1"], whole=True) == []
 
 

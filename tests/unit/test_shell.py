@@ -83,11 +83,11 @@ def test_fail_says_why_on_standard_error(own_script):
     assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"not like this\n")
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in SCRIPTS.glob("*.sh")))
+@pytest.mark.parametrize("name", sorted(str(path.relative_to(SCRIPTS)) for path in SCRIPTS.rglob("*.sh")))
 def test_script_is_readable_to_every_shell(name: str):
     for program in SHELLS:
         command = ["busybox", "sh"] if program == "busybox" else [program]
-        assert subprocess.run([*command, "-n", str(SCRIPTS / f"{name}.sh")], check=False).returncode == 0
+        assert subprocess.run([*command, "-n", str(SCRIPTS / name)], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("value", [" x", "x ", "x\t", "a\nb", "a\rb", "\n"])

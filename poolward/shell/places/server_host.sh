@@ -1,0 +1,3 @@
+# PostgreSQL runs on the host itself. variables: port
+as_postgres() { runuser -u postgres -- "$@"; }
+at_server() { "$@"; }

@@ -1,3 +1,0 @@
-section userlist
-[ ! -f "$userlist" ] || indented <"$userlist"
-section end
