@@ -37,6 +37,19 @@ pgbouncer_defaults = {
     "listen_backlog": 1024,
 }
 
+# "shared": poolers on hosts of their own. "app-local": one on each application host, a host that stands in both groups,
+# `poolers` and `apps`; it serves the services of its host alone, starts before and stops after them. They connect to
+# 127.0.0.1, or with listen_addr = "" to its Unix socket. The bill counts the pools of every such host.
+pgbouncer_topology = "shared"
+
+# What an app-local pooler gets over the defaults. Small: each host of them has pools of its own.
+pgbouncer_app_local_defaults = {
+    "listen_addr": "127.0.0.1",
+    "default_pool_size": 4,
+    "reserve_pool_size": 1,
+    "max_client_conn": 200,
+}
+
 # Yours, over the defaults.
 pgbouncer_settings = {}
 
@@ -119,7 +132,8 @@ pgbouncer_probe_secret_command = None
 #                           the variables that hold the parts; for PGHOST the others need not be named, and a host
 #                           variable without a port variable may hold host:port
 #   role, database          where the settings do not say them
-#   pooler                  a host of the group `poolers`, or host:port of an address in front of several
+#   pooler                  a host of the group `poolers`, or host:port of an address in front of several; left out
+#                           where its own host has an app-local one
 #   pool                    "transaction", "session", or the name of an entry of pgbouncer_databases
 #   prepared_statements     "off" for a service that prepares none; PgBouncer before 1.21 loses them
 #   connections             how many it opens at most

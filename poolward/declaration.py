@@ -11,7 +11,17 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from poolward import auth_users, client_hba, combinations, conninfo, declared_services, peers, render, settings
+from poolward import (
+    app_local,
+    auth_users,
+    client_hba,
+    combinations,
+    conninfo,
+    declared_services,
+    peers,
+    render,
+    settings,
+)
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler, Server
 from poolward.runtime import Docker, Package, Runtime
@@ -31,6 +41,8 @@ class Knobs(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     defaults: dict[str, Any] = Field(default_factory=dict)
+    app_local_defaults: dict[str, Any] = Field(default_factory=dict)
+    topology: Literal["shared", "app-local"] = "shared"
     settings: dict[str, Any] = Field(default_factory=dict)
     databases: dict[str, dict[str, Any]] = Field(default_factory=dict)
     users: dict[str, dict[str, Any]] = Field(default_factory=dict)
@@ -50,6 +62,20 @@ class Knobs(BaseModel):
     image: str | None = None
     publish: list[str] = Field(default_factory=list)
 
+    @property
+    def app_local(self) -> bool:
+        return self.topology == "app-local"
+
+    @property
+    def written(self) -> dict[str, Any]:
+        """What is written into `[pgbouncer]`, but for Poolward's own: the operator's words over the defaults."""
+        return {**self.all_defaults, **self.settings}
+
+    @property
+    def all_defaults(self) -> dict[str, Any]:
+        """The defaults of this pooler's topology."""
+        return {**self.defaults, **(self.app_local_defaults if self.app_local else {})}
+
 
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
     """Build the fleet from every host's data and the inventory's groups; raises Refused with all problems at once."""
@@ -66,7 +92,10 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
         own = tuple(servers[entry] for entry in dict.fromkeys(entry.server for entry in pooler.entries))
         problems += auth_users.one_way_problems(pooler, knobs[name].auth_query, own)
         problems += auth_users.console_problems(pooler, pooler.declared_version, own)
-    services = declared_services.read(hosts, list(groups.get("apps", ())), pooler_hosts, problems)
+    apps = list(groups.get("apps", ()))
+    problems += app_local.problems(poolers.values(), apps)
+    local = [name for name, pooler in poolers.items() if pooler.app_local]
+    services = declared_services.read(hosts, apps, pooler_hosts, problems, local)
     problems += peers.problems(poolers)
     if not problems:  # the numbers in it are numbers
         problems += [problem for pooler in poolers.values() for problem in combinations.unlimited(pooler)]
@@ -121,7 +150,7 @@ def _knobs(host: str, data: Mapping[str, Any], problems: list[Problem]) -> Knobs
         problems.append(
             Problem(host, "Poolward's defaults (group_data/all.py) were not loaded", "run from the top of the clone")
         )
-    elif lacking := [name for name in _ESSENTIAL if name not in {**knobs.defaults, **knobs.settings}]:
+    elif lacking := [name for name in _ESSENTIAL if name not in knobs.written]:
         problems.append(
             Problem(
                 host,
@@ -190,13 +219,11 @@ def _pooler(
 ) -> Pooler:
     version = _version(name, "pgbouncer_version", knobs.version, problems)
     minimum = _version(name, "pgbouncer_minimum_version", knobs.minimum_version, problems)
-    for key, value in {**knobs.defaults, **knobs.settings}.items():
+    for key, value in knobs.written.items():
         # A default of ours that this version does not know is left out later; what the operator wrote is not.
         checked = version if key in knobs.settings else None
         problems += settings.check("pgbouncer", key, value, checked, f"{name}: pgbouncer_settings")
-    problems += combinations.problems(
-        {**knobs.defaults, **knobs.settings}, f"{name}: pgbouncer_settings", own_hba=bool(knobs.hba)
-    )
+    problems += combinations.problems(knobs.written, f"{name}: pgbouncer_settings", own_hba=bool(knobs.hba))
     if knobs.hba:
         problems += client_hba.problems(knobs.hba, version, f"{name}: pgbouncer_hba")
     problems += _own_settings_problems(name, knobs)
@@ -212,11 +239,11 @@ def _pooler(
     return Pooler(
         name=name,
         address=_own_address(data) if runtime.addressed_by_host else None,
-        hostname=str(data.get("address") or data.get("ssh_hostname") or name),
+        hostname=app_local.front(knobs.written) if knobs.app_local else _hostname(name, data),
         declared_version=version,
         minimum_version=minimum,
         package_version=knobs.version if knobs.version and "-" in knobs.version else None,
-        defaults=dict(knobs.defaults),
+        defaults=knobs.all_defaults,
         settings=dict(knobs.settings),
         entries=tuple(entry for entry in entries if entry is not None),
         hba=tuple(knobs.hba),
@@ -224,7 +251,12 @@ def _pooler(
         users={user: dict(keys) for user, keys in knobs.users.items()},
         auth_users=users,
         runtime=runtime,
+        app_local=knobs.app_local,
     )
+
+
+def _hostname(name: str, data: Mapping[str, Any]) -> str:
+    return str(data.get("address") or data.get("ssh_hostname") or name)
 
 
 def _runtime(name: str, knobs: Knobs, problems: list[Problem]) -> Runtime:
@@ -243,9 +275,8 @@ def _runtime(name: str, knobs: Knobs, problems: list[Problem]) -> Runtime:
                 'pgbouncer_network = "the one PostgreSQL and the services are on"; docker network ls shows them',
             )
         )
-    written = {**knobs.defaults, **knobs.settings}
-    problems += _container_problems(f"{name}: pgbouncer_settings", written)
-    port = str(written.get("listen_port", 6432))
+    problems += _container_problems(f"{name}: pgbouncer_settings", knobs.written)
+    port = str(knobs.written.get("listen_port", 6432))
     for line in knobs.publish:
         if not _PUBLISHED.fullmatch(line) or line.rpartition(":")[2] != port:
             hint = f'pgbouncer_publish = ["127.0.0.1:{port}:{port}"], the last being listen_port'

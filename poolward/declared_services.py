@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -24,10 +24,15 @@ _COMMANDS = ("read_command", "write_command", "restart_command", "processes_comm
 
 
 def read(
-    hosts: Mapping[str, Mapping[str, Any]], apps: Sequence[str], poolers: Iterable[str], problems: list[Problem]
+    hosts: Mapping[str, Mapping[str, Any]],
+    apps: Sequence[str],
+    poolers: Iterable[str],
+    problems: list[Problem],
+    app_local: Collection[str] = (),
 ) -> tuple[Service, ...]:
     """The services in the order in which they move; what is wrong is added to `problems`.
 
+    `app_local` are the poolers that serve their own host alone: each is its services' pooler unless they name another.
     `services` is one list for the whole fleet, which every host's data holds.
     """
     lists = [data["services"] for data in hosts.values() if data.get("services")]
@@ -42,15 +47,23 @@ def read(
         return ()
     if not apps:
         problems.append(Problem("inventory", "there is no host in the group `apps`", 'apps = [("app1", {})]'))
-    known = list(poolers)
+    known = Poolers(list(poolers), app_local)
     found = [_service(number, words, apps, known, problems) for number, words in enumerate(lists[0])]
     services = tuple(service for service in found if service)
     problems += _collisions(services)
     return services
 
 
+class Poolers(NamedTuple):
+    """The poolers a service may name."""
+
+    names: Sequence[str]
+    app_local: Collection[str]
+    """Those of them that serve the services of their own host alone."""
+
+
 def _service(
-    number: int, words: object, apps: Sequence[str], poolers: Sequence[str], problems: list[Problem]
+    number: int, words: object, apps: Sequence[str], poolers: Poolers, problems: list[Problem]
 ) -> Service | None:
     """One service; None where not even its words can be read."""
     if not isinstance(words, Mapping):
@@ -65,6 +78,8 @@ def _service(
         problems += {_wrong_word(where, str(found["loc"][0]), found["type"], found["msg"]) for found in error.errors()}
         return None
     service = _with_libpqs_names(service)
+    if service.moves and not service.pooler and service.host in poolers.app_local:
+        service = replace(service, pooler=service.host)
     problems += [Problem(where, message, hint) for message, hint in _reasons(service, apps, poolers)]
     return service
 
@@ -97,7 +112,7 @@ def _wrong_word(where: str, word: str, kind: str, message: str) -> Problem:
     return Problem(where, f"`{word}`: {message[0].lower()}{message[1:]}", _SEE)
 
 
-def _reasons(service: Service, apps: Sequence[str], poolers: Sequence[str]) -> Iterable[tuple[str, str]]:
+def _reasons(service: Service, apps: Sequence[str], poolers: Poolers) -> Iterable[tuple[str, str]]:
     """What is wrong with words that are each well-formed, and the next step."""
     if not _NAME.fullmatch(service.name):
         yield "`name` must be letters, digits, _ . @ and -", "it names files and log lines"
@@ -180,11 +195,19 @@ def _given_commands(service: Service) -> Iterable[Sequence[str]]:
     return filter(None, [*commands, service.health if not isinstance(service.health, str) else ()])
 
 
-def _pooler(service: Service, poolers: Sequence[str]) -> Iterable[tuple[str, str]]:
-    known = f"known: {', '.join(poolers)}; or host:port of an address in front of them"
+def _pooler(service: Service, poolers: Poolers) -> Iterable[tuple[str, str]]:
+    reachable = [name for name in poolers.names if name not in poolers.app_local or name == service.host]
+    known = f"known: {', '.join(reachable)}; or host:port of an address in front of them"
     if not service.pooler:
+        if not reachable:
+            known = f"every pooler is app-local: {service.host} needs one of its own (the group `poolers`)"
         yield "`pooler` is missing", known
-    elif poolers and service.pooler not in poolers:
+    elif service.pooler in poolers.app_local and service.pooler != service.host:
+        yield (
+            f"`pooler` is {service.pooler}, which is app-local and serves the services of {service.pooler} alone",
+            f"put {service.host} into the group `poolers` too, and leave `pooler` out",
+        )
+    elif poolers.names and service.pooler not in poolers.names:
         try:
             split_address(service.pooler)
         except ValueError:

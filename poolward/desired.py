@@ -29,6 +29,8 @@ class PoolerConfig:
     databases: Mapping[str, Mapping[str, Value]]
     users: Mapping[str, Mapping[str, Value]]
     peers: Mapping[str, Mapping[str, Value]]
+    serves: tuple[str, ...] = ()
+    """The units on its own host that connect through it."""
 
     @cached_property
     def ini(self) -> str:
@@ -89,6 +91,7 @@ class PoolerConfig:
             str(self.settings["unix_socket_dir"]),
             str(self.settings.get("logfile", "")),
             self._probe_logins[0],
+            self.serves,
         )
         return self.runtime.service_text(wanted)
 
@@ -156,7 +159,8 @@ def pooler_config(fleet: Fleet, name: str, version: Version) -> PoolerConfig:
     if own_entry:
         databases |= {server.auth_role: _auth_line(server) for server in servers}
     users = {user: dict(keys) for user, keys in pooler.users.items()}
-    return PoolerConfig(pooler, version, servers, written, databases, users, peers.section(pooler, fleet.poolers))
+    others = peers.section(pooler, fleet.poolers)
+    return PoolerConfig(pooler, version, servers, written, databases, users, others, fleet.units_behind(name))
 
 
 def _version_problems(pooler: Pooler, version: Version, servers: tuple[Server, ...]) -> list[Problem]:

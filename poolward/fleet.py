@@ -99,7 +99,7 @@ class Pooler:
     address: str | None
     """Where its connections come from, where the inventory tells."""
     hostname: str
-    """Where clients reach it."""
+    """Where clients reach it; for services on its own host a loopback address or the directory of its Unix socket."""
     declared_version: Version | None
     package_version: str | None
     minimum_version: Version | None
@@ -115,6 +115,8 @@ class Pooler:
     auth_users: tuple[AuthUser, ...] = ()
     runtime: Runtime = field(default_factory=Package)
     """How PgBouncer runs there."""
+    app_local: bool = False
+    """Whether it stands on an application host and serves the services there alone."""
 
     @property
     def port(self) -> int:
@@ -181,6 +183,12 @@ class Fleet:
             for entry in pooler.entries:
                 names[entry.server].add(entry.dbname)
         return {server: tuple(sorted(found)) for server, found in names.items()}
+
+    def units_behind(self, pooler: str) -> tuple[str, ...]:
+        """The units on the pooler's own host that connect through it once they have moved, sorted."""
+        return tuple(
+            sorted({one.unit for one in self.services if one.unit and one.moves and one.host == one.pooler == pooler})
+        )
 
     def servers_of(self, poolers: Iterable[str]) -> tuple[Server, ...]:
         """The servers these poolers connect to."""

@@ -34,6 +34,8 @@ class Wanted:
     logfile: str
     probe: Mapping[str, str | int]
     """How the probe logs in through the first entry, as libpq's keywords; no password."""
+    serves: tuple[str, ...] = ()
+    """The units on its own host that connect through it."""
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,12 @@ class Package:
             open_files=wanted.open_files,
             open_files_hard=max(65536, wanted.open_files),
             writable=[f"-{path}" for path in directories if path.startswith("/")],
+            serves=wanted.serves,
         )
 
     def taken_by(self, found: str | None, wanted: str) -> Action:
         """The limit of a running process can be raised; everything else of a unit counts from its next start on."""
-        return "reload" if found and _without_limit(found) == _without_limit(wanted) else "restart"
+        return "reload" if found and _needs_start(found) == _needs_start(wanted) else "restart"
 
 
 @dataclass(frozen=True)
@@ -228,5 +231,6 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _without_limit(service_file: str) -> list[str]:
-    return [line for line in service_file.splitlines() if not line.startswith(("LimitNOFILE=", "#"))]
+def _needs_start(drop_in: str) -> list[str]:
+    """The lines that count from the next start on: a limit can be raised, and an order is systemd's to know."""
+    return [line for line in drop_in.splitlines() if not line.startswith(("LimitNOFILE=", "Before=", "#"))]

@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from poolward.app_local import is_loopback, is_socket
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Entry, Fleet, Pooler, Server
@@ -49,6 +50,11 @@ def target(service: Service, fleet: Fleet, connection: Connection, resolved: Res
             f"Behind {service.pooler} the entry has different names: {told}.", 'Name one in "pool" that all have.'
         )
     entry, pooler = next(iter(entries.values())), poolers[0]
+    if is_socket(host) and connection.shape == "jdbc":
+        raise PoolwardError(
+            f"{pooler.name} is reached by the Unix socket in {host}, and a JDBC URL can name none.",
+            f'Give {pooler.name} listen_addr = "127.0.0.1" (pgbouncer_settings in its data), and deploy it first.',
+        )
     return Target(Address(host, port, entry.name), entry.name, _mode(pooler, entry), tuple(entries), server.name)
 
 
@@ -122,6 +128,7 @@ def _stands(service: Service, fleet: Fleet, connection: Connection, resolved: Re
     except PoolwardError:
         return "mixed"
     there = (connection.port, connection.database) == (wanted.port, wanted.database)
+    there = there and is_socket(connection.host) == is_socket(wanted.host)
     return "pooled" if there and _same(service, connection.host, wanted.host, service.pooler, resolved) else "mixed"
 
 
@@ -163,7 +170,7 @@ def _server_at(service: Service, fleet: Fleet, connection: Connection, resolved:
 
 def _poolers_at(service: Service, fleet: Fleet, connection: Connection, resolved: Resolved) -> tuple[Pooler, ...]:
     """The poolers a connection reaches: the one at that address, or those behind the service's own."""
-    for pooler in fleet.poolers.values():
+    for pooler in _reachable(service, fleet):
         if pooler.port == connection.port and _same(service, connection.host, pooler.hostname, pooler.name, resolved):
             return (pooler,)
     if service.pooler and service.pooler not in fleet.poolers:
@@ -173,10 +180,15 @@ def _poolers_at(service: Service, fleet: Fleet, connection: Connection, resolved
     return ()
 
 
+def _reachable(service: Service, fleet: Fleet) -> tuple[Pooler, ...]:
+    """The poolers that a service can connect to: an app-local one serves its own host alone."""
+    return tuple(one for one in fleet.poolers.values() if not one.app_local or one.name == service.host)
+
+
 def _fronts(service: Service, fleet: Fleet) -> list[tuple[str, int, str]]:
     """Every address of a pooler that this service may name, with the pooler's name in the inventory."""
     own = [(*split_address(service.pooler), "")] if service.pooler and service.pooler not in fleet.poolers else []
-    return [*((pooler.hostname, pooler.port, name) for name, pooler in fleet.poolers.items()), *own]
+    return [*((pooler.hostname, pooler.port, pooler.name) for pooler in _reachable(service, fleet)), *own]
 
 
 def _front(service: Service, fleet: Fleet) -> tuple[str, int, tuple[Pooler, ...]]:
@@ -189,8 +201,9 @@ def _front(service: Service, fleet: Fleet) -> tuple[str, int, tuple[Pooler, ...]
             )
         return pooler.hostname, pooler.port, (pooler,)
     host, port = split_address(service.pooler)
-    at = tuple(pooler for name, pooler in fleet.poolers.items() if host in (name, pooler.hostname, pooler.address))
-    return host, port, at or tuple(fleet.poolers.values())
+    poolers = _reachable(service, fleet)
+    at = tuple(pooler for pooler in poolers if host in (pooler.name, pooler.hostname, pooler.address))
+    return host, port, at or poolers
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -256,6 +269,4 @@ def _literal(host: str) -> str:
 
 def _is_own(host: str) -> bool:
     """Whether this means the machine itself: a loopback address or a Unix socket."""
-    literal = _literal(host)
-    own_name = host.lower() in ("", "localhost") or host.startswith(("/", "@"))
-    return own_name or bool(literal and ipaddress.ip_address(literal).is_loopback)
+    return host.lower() in ("", "localhost") or is_socket(host) or is_loopback(host)
