@@ -140,7 +140,7 @@ def _scan(state: State, fleet: Fleet, name: str, samples: int, interval: float) 
         statements_sql=with_variables(shell.sql("observe_statements"), features),
     )
     host = inventory.host(state, name)
-    scan = _patiently(lambda: Scan.parse(remote.must(host, command).splitlines(), samples))
+    scan = _patiently(lambda: Scan.parse(remote.must(host, command).splitlines(), samples, name))
     return scan.without({server.auth_role, PROBE_ROLE})
 
 

@@ -147,7 +147,7 @@ def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) ->
                 f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
                 "connections are all busy lets nobody log in until one is free."
             )
-    if len(fleet.poolers) == 1:
+    if len(fleet.poolers) == 1 and not any(pooler.app_local for pooler in fleet.poolers.values()):
         yield f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database."
 
 

@@ -1,11 +1,13 @@
 """Whose session is what, told by sockets and never by names: direct, pooled, or past the pooler. Pure.
 
 A pooled and a direct session look alike by role and application_name. The two ends of a TCP connection do not: a socket
-of the service that PostgreSQL names as a client is direct, one that PgBouncer names as a client is pooled.
+of the service that PostgreSQL names as a client is direct, one that PgBouncer names as a client is pooled. Of a client
+on its Unix socket PgBouncer names the process.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +24,8 @@ class Seen:
     """By server."""
     traffic: Mapping[str, Traffic]
     """By pooler."""
+    processes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By application host, whose each process is that a Unix socket may be told by: its unit."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def census(seen: Seen, host: str, unit: str) -> Census:
             direct.append(DirectSession(server, backend, socket))
         else:
             unmatched.append(socket)
+    pooled += [client for client in _local_clients(seen, host) if seen.processes[host].get(client.pid) == unit]
     return Census(tuple(direct), tuple(pooled), tuple(unmatched))
 
 
@@ -100,18 +105,15 @@ def bypasses(seen: Seen, units: Mapping[str, Collection[str]]) -> list[Bypass]:
     """
     pooled = {server.pid for traffic in seen.traffic.values() for server in traffic.servers}
     pooled_ends = {server.local for traffic in seen.traffic.values() for server in traffic.servers if server.local}
-    owners: dict[Endpoint, tuple[str, Socket]] = {}
-    addresses: dict[str, str] = {}
-    for host, sockets in seen.sockets.items():
-        for socket in sockets:
-            owners[socket.local] = host, socket
-            addresses[socket.local.address] = host
+    owners = {socket.local: (host, socket) for host, sockets in seen.sockets.items() for socket in sockets}
+    hosts = hosts_by_address(seen)
     found: list[Bypass] = []
     for local, (server, backend) in _backends(seen).items():
-        if backend.pid in pooled or local in pooled_ends or local.address not in addresses:
+        host = local.host if local.host in seen.sockets else hosts.get(local.address, "")
+        if backend.pid in pooled or local in pooled_ends or not host:
             continue
         if local not in owners:
-            found.append(Bypass(backend, server, addresses[local.address]))
+            found.append(Bypass(backend, server, host))
             continue
         host, socket = owners[local]
         if socket.unit not in units.get(host, ()):
@@ -119,29 +121,60 @@ def bypasses(seen: Seen, units: Mapping[str, Collection[str]]) -> list[Bypass]:
     return found
 
 
-def complaints(log: Iterable[str], census_of_service: Census, others: Iterable[Census], address: str) -> list[str]:
-    """The lines of a pooler's log that speak of this service.
+def hosts_by_address(seen: Seen) -> dict[str, str]:
+    """The application hosts by the addresses their connections come from, but for those that every host has."""
+    return {
+        socket.local.address: host
+        for host, sockets in seen.sockets.items()
+        for socket in sockets
+        if not socket.local.host
+    }
 
-    PgBouncer names a client by its end of the connection. A line from the service's host whose port belongs to no
-    other service counts as this one's: a login that failed has no session to tell it by.
+
+def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> list[str]:
+    """The lines of the poolers' logs that speak of a unit on an application host; `others` are the units beside it.
+
+    PgBouncer names a client by its end of the connection, on a Unix socket by its process. A line from the service's
+    host that belongs to no other service counts as this one's: a login that failed has no session to tell it by.
     """
-    foreign = {client.peer for census in others for client in census.pooled}
-    mine = {client.peer for client in census_of_service.pooled}
+    mine = {client.peer for client in census(seen, host, unit).pooled}
+    foreign = {client.peer for other in others for client in census(seen, host, other).pooled}
+    addresses = {address for address, where in hosts_by_address(seen).items() if where == host}
+    units = seen.processes.get(host, {})
     found: list[str] = []
-    for line in log:
-        end = _client_end(line)
-        if end is not None and (end in mine or (end.address == address and end not in foreign)):
-            found.append(line)
+    for pooler, traffic in seen.traffic.items():
+        for line in traffic.log:
+            end = _client_end(line, pooler)
+            if isinstance(end, int):
+                # A process that has ended meanwhile is nobody's any more.
+                if pooler == host and units.get(end, unit) == unit:
+                    found.append(line)
+            elif end is not None and (end in mine or (_is_on(end, host, addresses) and end not in foreign)):
+                found.append(line)
     return found
 
 
-def _client_end(line: str) -> Endpoint | None:
-    """Read `C-0x55…: tracksolid_db/app@10.0.0.31:41234 …`."""
+def _is_on(end: Endpoint, host: str, addresses: Collection[str]) -> bool:
+    return end.host == host if end.host else end.address in addresses
+
+
+def _client_end(line: str, pooler: str) -> Endpoint | int | None:
+    """Read `C-0x55…: tracksolid_db/app@10.0.0.31:41234 …`, or `…@unix(4122):6432`, which is a process."""
     word = next((word for word in line.split() if "@" in word), "")
+    end = word.rpartition("@")[2]
+    if process := re.match(r"unix\((\d+)\):", end):
+        return int(process[1])
     try:
-        return Endpoint.parse(word.rpartition("@")[2])
+        return Endpoint.parse(end).seen_on(pooler)
     except ValueError:
         return None
+
+
+def _local_clients(seen: Seen, host: str) -> Iterable[PooledClient]:
+    """Who is connected to the pooler on this host by its Unix socket."""
+    if host not in seen.traffic or host not in seen.processes:
+        return ()
+    return (client for client in seen.traffic[host].clients if client.peer is None)
 
 
 def _backends(seen: Seen) -> dict[Endpoint, tuple[str, Backend]]:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from poolward.evidence import Seen, census
+from poolward.evidence import Seen, census, hosts_by_address
 from poolward.fleet import Fleet
 from poolward.observed.sessions import Backend, Endpoint, Socket
 
@@ -96,7 +96,7 @@ def identify(fleet: Fleet, looks: Sequence[Seen], services: Mapping[str, Place])
                     strangers.setdefault(Login(server, backend.role, backend.database), set()).add(owner.name)
     return Identities(
         owned,
-        {address: host for seen in looks for address, host in _hosts(seen).items()},
+        {address: host for seen in looks for address, host in hosts_by_address(seen).items()},
         {name: _presence(fleet, looks, *place) for name, place in services.items()},
         {login: frozenset(names) for login, names in strangers.items()},
     )
@@ -116,7 +116,7 @@ def owners(seen: Seen, services: Mapping[str, Place]) -> dict[Session, Owner]:
         if backend.peer is None:
             return Owner(f"{server} itself", "server")
         if backend.peer not in sockets:
-            return _by_address(backend.peer, _hosts(seen))
+            return _by_address(backend.peer, hosts_by_address(seen))
         return _by_socket(*sockets[backend.peer], names)
 
     return {
@@ -161,14 +161,10 @@ def _by_address(peer: Endpoint, hosts: Mapping[str, str]) -> Owner:
     return Owner(f"a process on {host}" if host else peer.address, "address", host=host)
 
 
-def _hosts(seen: Seen) -> dict[str, str]:
-    return {socket.local.address: host for host, sockets in seen.sockets.items() for socket in sockets}
-
-
 def _presence(fleet: Fleet, looks: Sequence[Seen], host: str, unit: str) -> Presence:
     found = [census(seen, host, unit) for seen in looks] if unit else []
     direct = [session for one in found for session in one.direct]
-    mine = {client.peer for one in found for client in one.pooled}
+    mine = {client for one in found for client in one.pooled}
     logins = {Login(session.server, session.backend.role, session.backend.database) for session in direct}
     for seen in looks:
         for name, traffic in seen.traffic.items():
@@ -176,7 +172,7 @@ def _presence(fleet: Fleet, looks: Sequence[Seen], host: str, unit: str) -> Pres
             logins |= {
                 Login(entries[client.database].server, client.role, entries[client.database].dbname)
                 for client in traffic.clients
-                if client.peer in mine and client.database in entries
+                if client in mine and client.database in entries
             }
     return Presence(
         direct=max((len(one.direct) for one in found), default=0),

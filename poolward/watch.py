@@ -120,7 +120,7 @@ def application(
     """The services of one application host; raises CommandFailed or Unreadable."""
     questions = [one.variables for one in services]
     command = service_shell.observe(questions, [str(port) for port in ports], health_timeout)
-    return ApplicationState.parse(remote.must(inventory.host(state, name), command).splitlines())
+    return ApplicationState.parse(remote.must(inventory.host(state, name), command).splitlines(), name)
 
 
 def traffic(state: State, fleet: Fleet, name: str, since: float = 0.0) -> Traffic:
@@ -132,11 +132,11 @@ def traffic(state: State, fleet: Fleet, name: str, since: float = 0.0) -> Traffi
         fleet.poolers[name].runtime.place,
         since=f"{since:.3f}" if since else "0",
     )
-    return Traffic.parse(remote.must(inventory.host(state, name), command).splitlines())
+    return Traffic.parse(remote.must(inventory.host(state, name), command).splitlines(), name)
 
 
 def sessions(state: State, fleet: Fleet, name: str) -> Sessions:
     """The sessions of one server; raises CommandFailed or Unreadable."""
     sql = (shell.SQL / "observe_sessions.sql").read_text()
     command = shell.script("observe_sessions", "look at the server's sessions", 15, fleet.servers[name].place, sql=sql)
-    return Sessions.parse(remote.must(inventory.host(state, name), command))
+    return Sessions.parse(remote.must(inventory.host(state, name), command), name)

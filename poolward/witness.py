@@ -77,10 +77,9 @@ class Witnessed:
             return list(self._perhaps_pooled())
         own = self.look.seen.traffic.get(self.service.pooler)
         stopped = [f"PgBouncer does not run on {self.service.pooler}"] if own and not own.running else []
-        log = [line for traffic in self.look.seen.traffic.values() for line in traffic.log]
-        others = [census for name, census in self.censuses.items() if name != self.service.name]
-        addresses = {socket.local.address for socket in self.look.seen.sockets[self.service.host]}
-        lines = [line for address in addresses for line in evidence.complaints(log, self.census, others, address)]
+        here = [declared for declared in self.fleet.services if declared.host == self.service.host]
+        others = [declared.owner for declared in here if declared.owner and declared.name != self.service.name]
+        lines = evidence.complaints(self.look.seen, self.service.host, self.service.owner, others)
         return stopped + [f"the pooler's log names it: {line}" for line in lines[-1:]]
 
     def _perhaps_pooled(self) -> Iterable[str]:

@@ -94,15 +94,15 @@ class ApplicationState:
     sockets: tuple[Socket, ...]
 
     @classmethod
-    def parse(cls, lines: Iterable[str]) -> ApplicationState:
-        """Read the output of `observe_services.sh`; raises Unreadable when any part of it is missing."""
+    def parse(cls, lines: Iterable[str], host: str = "") -> ApplicationState:
+        """Read the output of `observe_services.sh` on this host; raises Unreadable when any part of it is missing."""
         found = sections(lines)
         names = [section.partition(" ")[2] for section in found if section.startswith("service ")]
         try:
             return cls(
                 float(found["clock"][0]),
                 {name: _service(name, found) for name in names},
-                read_sockets(found["sockets"], found["processes"], _claimed(names, found)),
+                read_sockets(found["sockets"], found["processes"], _claimed(names, found), host),
             )
         except (KeyError, IndexError, ValueError, binascii.Error) as error:
             # Not the error's text: it may quote what stands in a settings file.

@@ -105,8 +105,8 @@ class Scan:
         return replace(self, statements=statements, signs=tuple(one for one in self.signs if one.role not in roles))
 
     @classmethod
-    def parse(cls, lines: Iterable[str], samples: int) -> Scan:
-        """Read what `scan_server.sh` prints; raises Unreadable when a sample or a part of it is missing."""
+    def parse(cls, lines: Iterable[str], samples: int, host: str = "") -> Scan:
+        """Read what `scan_server.sh` prints on a host; raises Unreadable when a sample or a part of it is missing."""
         found = sections(lines)
         try:
             read = [json.loads(line) for line in found["samples"]]
@@ -117,7 +117,7 @@ class Scan:
             server = json.loads("".join(found["login_settings"]))
             return cls(
                 tuple(int(sample["sessions"]) for sample in read),
-                _largest(map(_sign, rows)),
+                _largest(_sign(row, host) for row in rows),
                 tuple(LoginSetting(row["role"], row["database"], row["name"]) for row in server["login_settings"]),
                 _statements(json.loads("".join(found["statements"]))) if found["statements"] else None,
                 bool(server["track_activities"]),
@@ -126,7 +126,7 @@ class Scan:
             raise Unreadable(f"The server's scan could not be read ({type(error).__name__}: {error}).") from error
 
 
-def _sign(row: Mapping[str, Any]) -> Sign:
+def _sign(row: Mapping[str, Any], host: str) -> Sign:
     if row["what"] not in get_args(What):
         raise ValueError(f"{row['what']!r} is no sign")
     return Sign(
@@ -135,7 +135,7 @@ def _sign(row: Mapping[str, Any]) -> Sign:
         pid=int(row["pid"] or 0),
         role=row["role"],
         database=row["database"],
-        peer=Endpoint.of(row["address"], row["port"]) if row["address"] is not None else None,
+        peer=Endpoint.of(row["address"], row["port"]).seen_on(host) if row["address"] is not None else None,
         detail=row["detail"],
         count=int(row["count"]),
         seconds=float(row["seconds"]),

@@ -18,6 +18,8 @@ class Endpoint(NamedTuple):
 
     address: str
     port: int
+    host: str = ""
+    """The host it is on, for a loopback address, which every host has; else empty, so that all sides name it alike."""
 
     @classmethod
     def of(cls, address: str, port: int | str) -> Endpoint:
@@ -31,6 +33,10 @@ class Endpoint(NamedTuple):
         """Read `10.0.0.1:5432` or `[::1]:5432`; raises ValueError."""
         address, _, port = text.rpartition(":")
         return cls.of(address, port)
+
+    def seen_on(self, host: str) -> Endpoint:
+        """The same end, as somebody on this host names it."""
+        return self._replace(host=host) if ipaddress.ip_address(self.address).is_loopback else self
 
     def __str__(self) -> str:
         return f"[{self.address}]:{self.port}" if ":" in self.address else f"{self.address}:{self.port}"
@@ -81,14 +87,14 @@ class Sessions:
     backends: tuple[Backend, ...]
 
     @classmethod
-    def parse(cls, text: str) -> Sessions:
-        """Read what `observe_sessions.sql` prints; raises Unreadable."""
+    def parse(cls, text: str, host: str = "") -> Sessions:
+        """Read what `observe_sessions.sql` prints on this host; raises Unreadable."""
         try:
             read = json.loads(text)
             return cls(
                 float(read["started"]),
                 read["max_connections"] - read["superuser_reserved_connections"] - read["reserved_connections"],
-                tuple(_backend(row) for row in read["backends"]),
+                tuple(_backend(row, host) for row in read["backends"]),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise Unreadable(f"The server's sessions could not be read ({type(error).__name__}: {error}).") from error
@@ -109,6 +115,8 @@ class PooledClient:
     """Seconds it has been waiting for a server connection."""
     through: int = 0
     """The port of the pooler it came in by."""
+    host: str = ""
+    """The pooler's host; with a pid, the client's, too."""
 
 
 @dataclass(frozen=True)
@@ -135,8 +143,8 @@ class Traffic:
     running: bool = True
 
     @classmethod
-    def parse(cls, lines: Iterable[str]) -> Traffic:
-        """Read the output of `observe_traffic.sh`; raises Unreadable when any part of it is missing."""
+    def parse(cls, lines: Iterable[str], host: str = "") -> Traffic:
+        """Read the output of `observe_traffic.sh` on this host; raises Unreadable when any part of it is missing."""
         found = sections(lines)
         try:
             if "stopped" in found:
@@ -144,8 +152,8 @@ class Traffic:
             pools = list(csv.DictReader(found["pools"]))
             return cls(
                 float(found["clock"][0]),
-                tuple(_client(row) for row in csv.DictReader(found["clients"]) if row["database"] != "pgbouncer"),
-                tuple(_server(row) for row in csv.DictReader(found["servers"])),
+                tuple(_client(row, host) for row in csv.DictReader(found["clients"]) if row["database"] != "pgbouncer"),
+                tuple(_server(row, host) for row in csv.DictReader(found["servers"])),
                 max((int(row["maxwait"]) + int(row["maxwait_us"]) / 1e6 for row in pools), default=0.0),
                 tuple(found["log"]),
             )
@@ -154,9 +162,9 @@ class Traffic:
 
 
 def read_sockets(
-    sockets: Iterable[str], processes: Iterable[str], claimed: Mapping[int, str] | None = None
+    sockets: Iterable[str], processes: Iterable[str], claimed: Mapping[int, str] | None = None, host: str = ""
 ) -> tuple[Socket, ...]:
-    """The sockets `ss` printed, one per process that holds them; raises Unreadable for a line it cannot be sure of.
+    """The sockets `ss` printed on a host, one per process that holds them; raises Unreadable for an unclear line.
 
     A socket whose process ended between the two looks keeps an empty unit and program. `claimed` says of processes
     whose they are, over their unit.
@@ -170,7 +178,7 @@ def read_sockets(
     for line in filter(None, sockets):
         words = line.split(None, 4)
         try:
-            local, peer = Endpoint.parse(words[2]), Endpoint.parse(words[3])
+            local, peer = (Endpoint.parse(word).seen_on(host) for word in words[2:4])
         except (IndexError, ValueError) as error:
             raise Unreadable(f"A socket could not be read: {line[:80]!r}.") from error
         pids = sorted({int(pid) for pid in re.findall(r"pid=(\d+)", words[4] if len(words) > 4 else "")})
@@ -185,14 +193,14 @@ def told(command_line: str) -> str:
     return " ".join(safe)
 
 
-def _backend(row: Mapping[str, object]) -> Backend:
+def _backend(row: Mapping[str, object], host: str) -> Backend:
     address, port = row["address"], row["port"]
     return Backend(
         pid=int(str(row["pid"])),
         database=str(row["database"]),
         role=str(row["role"]),
         application=str(row["application"]),
-        peer=Endpoint.of(str(address), str(port)) if address is not None else None,
+        peer=Endpoint.of(str(address), str(port)).seen_on(host) if address is not None else None,
         state=str(row["state"]),
         superuser=bool(row["superuser"]),
         idle=float(str(row["idle"] or 0)),
@@ -200,25 +208,26 @@ def _backend(row: Mapping[str, object]) -> Backend:
     )
 
 
-def _client(row: Mapping[str, str]) -> PooledClient:
+def _client(row: Mapping[str, str], host: str) -> PooledClient:
     local = row["addr"] == "unix"
     return PooledClient(
         database=row["database"],
         role=row["user"],
-        peer=None if local else Endpoint.of(row["addr"], row["port"]),
+        peer=None if local else Endpoint.of(row["addr"], row["port"]).seen_on(host),
         pid=int(row["remote_pid"] or 0) if local else 0,
         application=row["application_name"] or "",
         waiting=row["state"].startswith("waiting"),
         wait=int(row["wait"]) + int(row["wait_us"]) / 1e6,
         through=int(row["local_port"] or 0),
+        host=host,
     )
 
 
-def _server(row: Mapping[str, str]) -> PooledServer:
+def _server(row: Mapping[str, str], host: str) -> PooledServer:
     local = row["addr"] == "unix" or row["local_addr"] in ("", "unix")
     return PooledServer(
         row["database"],
         row["user"],
         int(row["remote_pid"] or 0),
-        None if local else Endpoint.of(row["local_addr"], row["local_port"]),
+        None if local else Endpoint.of(row["local_addr"], row["local_port"]).seen_on(host),
     )

@@ -108,15 +108,17 @@ def test_a_bypass_is_named_by_pid_address_and_program() -> None:
 
 
 def test_a_line_of_the_log_counts_for_the_service_unless_another_ones_session_is_meant() -> None:
-    mine, other = [client(40000)], [client(40001)]
     log = [
         "C-0x1: shop/postgres@10.0.0.31:40000 pooler error: query_wait_timeout",
         "C-0x2: shop/postgres@10.0.0.31:40001 pooler error: query_wait_timeout",
         "C-0x3: shop/postgres@10.0.0.31:40002 login failed: db=shop user=postgres",
         "C-0x4: shop/postgres@10.0.0.99:40000 login failed: db=shop user=postgres",
     ]
-    found = evidence.complaints(log, evidence.Census(pooled=tuple(mine)), [evidence.Census(pooled=tuple(other))], APP)
-    assert found == [log[0], log[2]]
+    look = seen(
+        [socket("a.service", 40000, POOL), socket("b.service", 40001, POOL)], [], [client(40000), client(40001)], []
+    )
+    look = dataclasses.replace(look, traffic={"pool1": dataclasses.replace(look.traffic["pool1"], log=tuple(log))})
+    assert evidence.complaints(look, "app1", "a.service", ["b.service"]) == [log[0], log[2]]
 
 
 def test_sockets_are_read_as_ss_prints_them() -> None:
