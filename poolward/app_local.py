@@ -54,8 +54,3 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def is_socket(host: str) -> bool:
-    """Whether a host in a connection setting is the directory of a Unix socket, or an abstract one."""
-    return host.startswith(("/", "@"))

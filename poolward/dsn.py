@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pydantic import SecretStr
 
 from poolward.dsn_shapes import LOCATION, Reading, Shape, read, unencoded
+from poolward.dsn_sockets import turned
 from poolward.errors import PoolwardError
 
 DEFAULT_PORT = 5432
@@ -88,8 +89,9 @@ def rewritten(text: str, host: str, port: int, database: str | None = None) -> s
             f"It names {1 + len(old.others)} hosts, to be tried in turn; one address in their place would drop that.",
             "Decide which of them the service needs, name that one alone, and run again.",
         )
+    text = turned(text, host, port)
     wanted = {"host": host, "port": str(port)} | ({"dbname": database} if database is not None else {})
-    new = _replaced(text, reading, wanted)
+    new = _replaced(text, read(text), wanted)
     expected = replace(old, host=host, port=port, database=old.database if database is None else database)
     if parse(new) != expected:
         raise PoolwardError(

@@ -19,7 +19,7 @@ Shape = Literal["url", "keywords", "jdbc", "variables"]
 
 LOCATION = ("host", "port", "dbname")
 _NAMED_ONCE = (*LOCATION, "user", "password")
-_URL = re.compile(
+URL = re.compile(
     r"postgres(?:ql)?(?P<driver>\+[a-z0-9_]+)?://"
     r"(?:(?P<user>[^:@/]*)(?::(?P<password>[^@/]*))?@)?"
     r"(?P<hosts>[^/?]*)(?:/(?P<dbname>[^?]*))?(?:\?(?P<query>.*))?",
@@ -84,7 +84,7 @@ class _Found:
 
 def read(text: str) -> Reading:
     """Read a setting of any of the three shapes; raises PoolwardError without repeating it."""
-    if found := _URL.fullmatch(text):
+    if found := URL.fullmatch(text):
         return _url(found)
     if found := _JDBC.fullmatch(text):
         return _jdbc(found)
@@ -150,7 +150,7 @@ def _authority(
     start, end = text.span("hosts")
     colon = end - len(ports) - (parts[0]["port"] is not None)
     if hosts:
-        found.value("host", decoded(hosts), Place(start, colon, _bracketed))
+        found.value("host", decoded(hosts), Place(start, colon, bracketed))
     if ports:
         found.value("port", decoded(ports), Place(colon + 1, end, str))
     if text["dbname"]:
@@ -163,7 +163,7 @@ def _ways_to_insert(text: re.Match[str], found: _Found, encoded: Callable[[str],
     if found.places["host"] and not text["hosts"]:
         behind = found.places["host"][0].end
         found.insertion("port", Place(behind, behind, "&port={}".format))
-    found.insertion("host", Place(start, start, _bracketed))
+    found.insertion("host", Place(start, start, bracketed))
     found.insertion("port", Place(end, end, str if text["hosts"].endswith(":") else ":{}".format))
     if text["dbname"] is None:
         found.insertion("dbname", Place(end, end, lambda new: f"/{encoded(new)}"))
@@ -241,7 +241,8 @@ def _plain(value: str) -> str:
     return value
 
 
-def _bracketed(host: str) -> str:
+def bracketed(host: str) -> str:
+    """A host as it stands in front of a URL's path."""
     return f"[{host}]" if ":" in host else quote(host, safe="")
 
 

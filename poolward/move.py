@@ -252,7 +252,7 @@ def _try_login(move: Move, seen: Witnessed) -> None:
     now = service.settings_of(move.service, variables(move.service, seen.state))
     for name, one in move.targets.items():
         prepare = move.service.prepared_statements == "on" and one.pool_mode != "session"
-        login = trial.log_in(move.host, now[name], one.address, prepare=prepare)
+        login = trial.log_in(move.host, now[name], one.address, prepare=prepare, unit=move.service.unit)
         login.check(one, move.home[name].database, seen.look.seen.sessions[one.server])
         move.event("login", milliseconds=login.milliseconds, role=login.role, database=login.database)
         through = f"{move.service.pooler} as {login.role} from {move.service.host}"

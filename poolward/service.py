@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from poolward import dsn
 from poolward.dsn import Connection
+from poolward.dsn_sockets import is_socket
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.observed.sessions import run_by_commands
 
@@ -224,6 +225,9 @@ def _moved_parts(service: Service, variables: Mapping[str, str], now: Connection
     if service.port_variable:
         changed[service.port_variable] = str(new.port)
     elif _host_and_port(variables[service.host_variable])[1]:
+        if is_socket(new.host):
+            hint = 'Give the port a variable of its own: "port_variable".'
+            raise PoolwardError(f"host:port in one variable cannot name the Unix socket in {new.host}.", hint)
         changed[service.host_variable] = f"[{new.host}]:{new.port}" if ":" in new.host else f"{new.host}:{new.port}"
     elif new.port != now.port:
         raise PoolwardError(f"The port has to become {new.port}.", 'Say which variable holds it: "port_variable".')

@@ -10,8 +10,9 @@ import ipaddress
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from poolward.app_local import is_loopback, is_socket
+from poolward.app_local import is_loopback
 from poolward.dsn import Connection
+from poolward.dsn_sockets import is_socket, no_socket_in_jdbc
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Entry, Fleet, Pooler, Server
 from poolward.moves import Settings
@@ -51,10 +52,7 @@ def target(service: Service, fleet: Fleet, connection: Connection, resolved: Res
         )
     entry, pooler = next(iter(entries.values())), poolers[0]
     if is_socket(host) and connection.shape == "jdbc":
-        raise PoolwardError(
-            f"{pooler.name} is reached by the Unix socket in {host}, and a JDBC URL can name none.",
-            f'Give {pooler.name} listen_addr = "127.0.0.1" (pgbouncer_settings in its data), and deploy it first.',
-        )
+        raise no_socket_in_jdbc()
     return Target(Address(host, port, entry.name), entry.name, _mode(pooler, entry), tuple(entries), server.name)
 
 

@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 from pyinfra.api import Host
 
-from poolward import tunnel
+from poolward import remote, shell, tunnel
 from poolward.dsn import Connection
+from poolward.dsn_sockets import is_socket
 from poolward.errors import PoolwardError
-from poolward.observed import Sessions
+from poolward.login_check import connection_free
+from poolward.observed import Sessions, sections
 from poolward.service import Address
+from poolward.shell.psql import service_file
 from poolward.target import Target
 
 _SECONDS = 40
@@ -46,14 +49,21 @@ class Login:
             )
 
 
-def log_in(host: Host, connection: Connection, address: Address, *, prepare: bool) -> Login:
-    """Log in at this address from the service's host; raises PoolwardError with the reason it was refused."""
+def log_in(host: Host, connection: Connection, address: Address, *, prepare: bool, unit: str = "") -> Login:
+    """Log in at this address from the service's host; raises PoolwardError with the reason it was refused.
+
+    `unit` is the service's, whose user it is done as where the address is a Unix socket. There psql does it, which
+    prepares nothing: that its pooler keeps prepared statements is left to what is known of its version and settings.
+    """
     keywords: dict[str, object] = {**_parameters(connection), "host": address.host, "dbname": address.database}
     keywords["user"] = connection.user
     if connection.password is not None:
         keywords["password"] = connection.password.get_secret_value()
-    with tunnel.through(host, address.host, address.port) as port:
-        answer = _answer({"keywords": {**keywords, "hostaddr": "127.0.0.1", "port": port}, "prepare": prepare})
+    if is_socket(address.host):
+        answer = _over_socket(host, {**keywords, "port": address.port}, unit)
+    else:
+        with tunnel.through(host, address.host, address.port) as port:
+            answer = _answer({"keywords": {**keywords, "hostaddr": "127.0.0.1", "port": port}, "prepare": prepare})
     if not answer["ok"]:
         raise PoolwardError(
             f"It cannot log in at {address.host}:{address.port}/{address.database} as {connection.user}: "
@@ -67,6 +77,31 @@ def log_in(host: Host, connection: Connection, address: Address, *, prepare: boo
         float(str(answer["started"])),
         str(answer["seen_from"] or ""),
     )
+
+
+def _over_socket(host: Host, keywords: Mapping[str, object], unit: str) -> dict[str, object]:
+    """The same by psql on the service's own host: SSH has no tunnel to a Unix socket that paramiko could open."""
+    command = shell.script("trial_login", "try its login", 45, unit=unit, sql=shell.sql("trial_login").strip())
+    try:
+        login = service_file({"trial": {keyword: str(value) for keyword, value in keywords.items()}})
+    except ValueError as error:
+        raise PoolwardError(
+            f"{error}: it has a blank at an end or a line break, and so its login over a Unix socket cannot be tried.",
+            'Change it, or give the pooler listen_addr = "127.0.0.1" and deploy it.',
+        ) from error
+    found = sections(remote.must(host, command, stdin=login).splitlines())
+    if "failed" in found:
+        return {"ok": False, "error": connection_free("\n".join(found["failed"]), {"keywords": keywords})}
+    role, database, started, seen_from = found["answer"][0].split("\t")
+    took = found["milliseconds"][0]
+    return {
+        "ok": True,
+        "role": role,
+        "database": database,
+        "started": started,
+        "seen_from": seen_from,
+        "milliseconds": took,
+    }
 
 
 def _parameters(connection: Connection) -> dict[str, str]:

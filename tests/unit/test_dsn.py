@@ -180,6 +180,22 @@ def test_there_and_back_gives_the_same_bytes(
 
 
 @settings(max_examples=200, deadline=None)
+@given(plainly_written(), st.sampled_from(["/run/postgresql", "/srv/pg+b"]), ports, words)
+def test_to_a_unix_socket_and_back_gives_the_same_bytes(
+    written: tuple[str, str, int, str], directory: str, port: int, database: str
+) -> None:
+    text, *home = written
+    if text.startswith("jdbc:"):
+        with pytest.raises(PoolwardError, match="can name no Unix socket"):
+            rewritten(text, directory, port, database)
+        return
+    there = rewritten(text, directory, port, database)
+    if "+psycopg2" not in text:
+        assert as_libpq_reads(there)["endpoints"] == [(directory, port)]
+    assert rewritten(there, *home) == text
+
+
+@settings(max_examples=200, deadline=None)
 @given(plainly_written())
 def test_every_byte_but_host_port_and_database_stays(written: tuple[str, str, int, str]) -> None:
     """Seen without any parser: three marks that are in the text once, and the text itself once they are taken out."""
@@ -258,6 +274,22 @@ def test_nothing_of_a_password_is_said_however_wrongly_it_is_written(before: str
 )
 def test_rewritten_to_a_pooler(text: str, expected: str) -> None:
     assert rewritten(text, "pool1", 6432) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("postgresql://app:p%40@db1:5432/shop", "postgresql://app:p%40@/shop?port=6432&host=/run/pg%2Bb"),
+        ("postgresql://app@db1/shop?sslmode=x", "postgresql://app@/shop?port=6432&host=/run/pg%2Bb&sslmode=x"),
+        ("postgresql://db1:5432/shop?port=5432", "postgresql:///shop?port=6432&host=/run/pg%2Bb"),
+        ("postgresql://", "postgresql://?port=6432&host=/run/pg%2Bb"),
+        ("postgresql+psycopg://a:p@db1/shop", "postgresql+psycopg://a:p@/shop?port=6432&host=/run/pg%2Bb"),
+        ("postgresql://a@/shop?host=db1&port=5432", "postgresql://a@/shop?host=/run/pg%2Bb&port=6432"),
+        ("host=db1 dbname=shop", "port=6432 host=/run/pg+b dbname=shop"),
+    ],
+)
+def test_rewritten_to_a_unix_socket(text: str, expected: str) -> None:
+    assert rewritten(text, "/run/pg+b", 6432) == expected
 
 
 @pytest.mark.parametrize(
