@@ -24,8 +24,8 @@ class Seen:
     """By server."""
     traffic: Mapping[str, Traffic]
     """By pooler."""
-    processes: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
-    """By application host, whose each process is that a Unix socket may be told by: its unit."""
+    owners: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """By application host, whose each process of a service is: its unit. A client on a Unix socket is told by that."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def census(seen: Seen, host: str, unit: str) -> Census:
             direct.append(DirectSession(server, backend, socket))
         else:
             unmatched.append(socket)
-    pooled += [client for client in _local_clients(seen, host) if seen.processes[host].get(client.pid) == unit]
+    pooled += [client for client in _local_clients(seen, host) if seen.owners[host].get(client.pid) == unit]
     return Census(tuple(direct), tuple(pooled), tuple(unmatched))
 
 
@@ -140,7 +140,7 @@ def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> lis
     mine = {client.peer for client in census(seen, host, unit).pooled}
     foreign = {client.peer for other in others for client in census(seen, host, other).pooled}
     addresses = {address for address, where in hosts_by_address(seen).items() if where == host}
-    units = seen.processes.get(host, {})
+    units = seen.owners.get(host, {})
     found: list[str] = []
     for pooler, traffic in seen.traffic.items():
         for line in traffic.log:
@@ -172,7 +172,7 @@ def _client_end(line: str, pooler: str) -> Endpoint | int | None:
 
 def _local_clients(seen: Seen, host: str) -> Iterable[PooledClient]:
     """Who is connected to the pooler on this host by its Unix socket."""
-    if host not in seen.traffic or host not in seen.processes:
+    if host not in seen.traffic or host not in seen.owners:
         return ()
     return (client for client in seen.traffic[host].clients if client.peer is None)
 

@@ -44,7 +44,12 @@ class Remains:
 
     def owners(self) -> dict[PooledClient, str]:
         """The service behind each client, where its socket tells."""
-        seen = Seen({name: found.sockets for name, found in self.applications.items()}, {}, self.traffic)
+        seen = Seen(
+            {name: found.sockets for name, found in self.applications.items()},
+            {},
+            self.traffic,
+            {name: found.owners for name, found in self.applications.items()},
+        )
         return {
             client: service.name
             for service in self.services

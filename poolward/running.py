@@ -137,7 +137,7 @@ def _watched(move: Move) -> tuple[Occasion, set[Endpoint], float]:
         answer = under_way.get()
     if isinstance(answer, PoolwardError):
         raise answer
-    return Occasion.parse(answer.splitlines()), clients, longest_wait
+    return Occasion.parse(answer.splitlines(), declared.host), clients, longest_wait
 
 
 def _logged_in(move: Move, since: dict[str, float]) -> set[Endpoint]:
@@ -152,7 +152,7 @@ def _logged_in(move: Move, since: dict[str, float]) -> set[Endpoint]:
             since=f"{clock:.3f}",
         )
         answer = sections(remote.must(inventory.host(move.run.state, pooler), command).splitlines())
-        return {Endpoint.parse(line) for line in answer["logins"] if not line.startswith("unix")}
+        return {Endpoint.parse(line).seen_on(pooler) for line in answer["logins"] if not line.startswith("unix")}
 
     try:
         found = survey.together({f"pooler {name}": partial(of, name, clock) for name, clock in since.items()})

@@ -99,6 +99,7 @@ def look(
             {name: found.sockets for name, found in applications.items()},
             {n: found for n in fleet.servers if isinstance(found := answers[f"server {n}"], Sessions)},
             {n: found for n in fleet.poolers if isinstance(found := answers[f"pooler {n}"], Traffic)},
+            {name: found.owners for name, found in applications.items()},
         ),
         silent,
     )

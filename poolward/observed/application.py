@@ -92,6 +92,8 @@ class ApplicationState:
     clock: float
     services: Mapping[str, ServiceState]
     sockets: tuple[Socket, ...]
+    owners: Mapping[int, str] = field(default_factory=dict)
+    """Whose each process of a service is, for what is told by a pid: as `Socket.unit` names it."""
 
     @classmethod
     def parse(cls, lines: Iterable[str], host: str = "") -> ApplicationState:
@@ -103,6 +105,7 @@ class ApplicationState:
                 float(found["clock"][0]),
                 {name: _service(name, found) for name in names},
                 read_sockets(found["sockets"], found["processes"], _claimed(names, found), host),
+                _owners(names, found),
             )
         except (KeyError, IndexError, ValueError, binascii.Error) as error:
             # Not the error's text: it may quote what stands in a settings file.
@@ -188,6 +191,18 @@ def _claimed(names: Iterable[str], found: Mapping[str, list[str]]) -> dict[int, 
         if owners:
             claimed[pids[0]] = owners.pop()
     return claimed
+
+
+def _owners(names: Iterable[str], found: Mapping[str, list[str]]) -> dict[int, str]:
+    """By pid; a process that two services call theirs is neither's."""
+    owners: dict[int, str] = {}
+    for name in names:
+        unit = next((line.removeprefix("Id=") for line in found.get(f"unit {name}", []) if line[:3] == "Id="), "")
+        claims = [(line, unit) for line in found.get(f"members {name}", [])]
+        claims += [(line.split()[0], run_by_commands(name)) for line in found.get(f"processes {name}", [])]
+        for pid, owner in claims:
+            owners[int(pid)] = owner if owners.get(int(pid), owner) == owner else ""
+    return owners
 
 
 def _timestamp(text: str) -> float | None:

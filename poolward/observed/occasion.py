@@ -36,8 +36,8 @@ class Occasion:
     """Connections that were made and ended meanwhile, too short for anybody to see whose they were."""
 
     @classmethod
-    def parse(cls, lines: Iterable[str]) -> Occasion:
-        """Read the output of `run_service.sh`; raises Unreadable when any part of it is missing."""
+    def parse(cls, lines: Iterable[str], host: str = "") -> Occasion:
+        """Read the output of `run_service.sh` on this host; raises Unreadable when any part of it is missing."""
         found = sections(lines)
         own: dict[tuple[Endpoint, Endpoint], Connection] = {}
         over: dict[tuple[Endpoint, Endpoint], Connection] = {}
@@ -45,8 +45,8 @@ class Occasion:
         try:
             for line in found["sockets"]:
                 state, local, peer, whose, pid, program = line.split("\t", 5)
-                one = Connection(int(pid), told(program), Endpoint.parse(local), Endpoint.parse(peer))
-                ends = one.local, one.peer
+                ends = Endpoint.parse(local).seen_on(host), Endpoint.parse(peer).seen_on(host)
+                one = Connection(int(pid), told(program), *ends)
                 if whose == "own":
                     own.setdefault(ends, one)
                 if state == "TIME-WAIT":

@@ -4,6 +4,8 @@ process_unit() {
     show_process() {
         section "unit $name"
         systemctl show "$unit" --timestamp=us+utc -p Id -p ActiveState -p SubState -p MainPID -p ExecMainStartTimestamp
+        section "members $name"
+        processes
     }
 
     restart_process() {
