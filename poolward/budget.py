@@ -40,6 +40,7 @@ class Seen(Protocol):
     def servers(self) -> Mapping[str, ServerState]: ...
     def addresses(self, server: str) -> Mapping[str, str]: ...
     def versions(self) -> Mapping[str, Version | None]: ...
+    def opened(self, server: str) -> Mapping[str, int]: ...
 
 
 @dataclass(frozen=True)
@@ -257,7 +258,19 @@ def _staying_lines(fleet: Fleet, name: str, state: ServerState) -> list[Line]:
     return lines
 
 
-def direct_now(fleet: Fleet, state: ServerState, addresses: Mapping[str, str]) -> int:
-    """Client backends that do not come from a pooler, as seen now."""
-    poolers = {addresses[name] for name in fleet.poolers if name in addresses}
-    return sum(int(row["count"]) for row in state.backends if row["address"] not in poolers)
+def direct_now(seen: Seen, name: str) -> int:
+    """Client backends of a server that do not come from a pooler, as seen now.
+
+    From the address of an app-local pooler its services may come as well: of it counts what it says it has open.
+    """
+    addresses, opened = seen.addresses(name), seen.opened(name)
+    poolers = {address: seen.fleet.poolers[pooler] for pooler, address in addresses.items()}
+    counted: dict[str, int] = {}
+    for row in seen.servers[name].backends:
+        counted[str(row["address"])] = counted.get(str(row["address"]), 0) + int(row["count"])
+    direct = 0
+    for address, count in counted.items():
+        pooler = poolers.get(address)
+        if pooler is None or pooler.app_local:
+            direct += max(0, count - (opened.get(pooler.name, 0) if pooler else 0))
+    return direct

@@ -143,6 +143,8 @@ def closable(
         path = Path(knock.server, knock.connection.user, address, (knock.service,))
         if not address:
             plan.left.append(f"the path of {knock.service}, a Unix socket")
+        elif knock.host.name in run.fleet.poolers:
+            plan.left.append(f"{path}: the pooler on {knock.host.name} connects from there, too")
         elif reason := closing.needed(path, seen, _of_host(direct, knock.host.name)):
             plan.left.append(f"{path}: {reason}")
         elif not run.fleet.servers[knock.server].manage_hba:

@@ -67,7 +67,7 @@ class Planned:
     def show(self, console: Console) -> None:
         """Print it for a person."""
         for name, bill in self.bills.items():
-            direct = budget.direct_now(self.seen.fleet, self.seen.servers[name], self.seen.addresses(name))
+            direct = budget.direct_now(self.seen, name)
             console.print(tables.bill(bill, direct), "")
             left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
             for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):

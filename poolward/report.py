@@ -37,7 +37,7 @@ class Report:
         console.print(tables.poolers(self.seen.poolers), "")
         for name, server in self.seen.servers.items():
             console.print(tables.backends(name, server), "")
-            direct = budget.direct_now(self.seen.fleet, server, self.seen.addresses(name))
+            direct = budget.direct_now(self.seen, name)
             console.print(tables.bill(self.bills[name], direct), "")
         console.print(tables.findings(self.findings), "")
         if self.unseen:

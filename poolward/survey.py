@@ -46,6 +46,19 @@ class Survey:
                 found[name] = seen.network
         return found
 
+    def opened(self, server: str) -> dict[str, int]:
+        """Per pooler how many connections to a server it has right now, as its console has it."""
+        wanted = self.fleet.servers[server]
+        return {
+            name: sum(
+                int(row["current_connections"])
+                for row in state.console.databases
+                if (row["host"], row["port"]) == (wanted.address, str(wanted.port))
+            )
+            for name, state in self.poolers.items()
+            if state.console
+        }
+
     def serves(self, pooler: str, server: str) -> set[str]:
         """The databases of a server that a pooler serves right now, as its console has it."""
         state, wanted = self.poolers.get(pooler), self.fleet.servers[server]
