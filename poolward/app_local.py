@@ -9,6 +9,7 @@ from typing import Any
 from poolward import settings
 from poolward.errors import Problem
 from poolward.fleet import Pooler
+from poolward.runtime import Package
 
 _ANY = {"*": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "localhost": "127.0.0.1"}
 
@@ -39,6 +40,12 @@ def problems(poolers: Iterable[Pooler], apps: Collection[str]) -> Iterable[Probl
                 f"{pooler.name}: pgbouncer_settings",
                 "services on its host find it neither by a loopback address nor by a Unix socket",
                 'listen_addr = "127.0.0.1", or listen_addr = "" with unix_socket_dir = "/var/run/postgresql"',
+            )
+        if pooler.runtime != Package(pooler.package_version):
+            yield Problem(
+                pooler.name,
+                "an app-local pooler runs as a package: in a container its clients' processes and loopback are others",
+                f'leave out pgbouncer_runtime = "docker", or pgbouncer_topology = "app-local" of {pooler.name}',
             )
         if pooler.peers:
             yield Problem(

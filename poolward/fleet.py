@@ -16,7 +16,6 @@ from poolward.settings import Value, Version
 
 AUTH_ROLE = "pgbouncer_auth"
 PROBE_ROLE = "pgbouncer_probe"
-POOLER_UNIT = "pgbouncer.service"
 PROBE_CONNECTION_LIMIT = 3
 # PgBouncer reads the secrets of clients through a [databases] entry of its own where it can (`auth_dbname`, 1.19).
 AUTH_ENTRY_SINCE = Version(1, 19)

@@ -155,7 +155,7 @@ class Package:
         )
 
     def taken_by(self, found: str | None, wanted: str) -> Action:
-        """The limit of a running process can be raised; everything else of a unit counts from its next start on."""
+        """Most of a unit counts from its next start on."""
         return "reload" if found and _needs_start(found) == _needs_start(wanted) else "restart"
 
 

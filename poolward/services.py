@@ -13,7 +13,7 @@ from rich.console import Console
 from poolward import evidence, moving, names, tables, target, watch, witness
 from poolward.errors import PoolwardError
 from poolward.evidence import Bypass, Census
-from poolward.fleet import POOLER_UNIT, Fleet
+from poolward.fleet import Fleet
 from poolward.observed import ServiceState
 from poolward.service import Service
 
@@ -99,7 +99,7 @@ def _look(state: State, fleet: Fleet) -> Services:
         units.setdefault(declared.host, []).append(declared.owner)
     for name, pooler in fleet.poolers.items():
         if pooler.app_local:  # what it opens between two looks is its own
-            units.setdefault(name, []).append(POOLER_UNIT)
+            units.setdefault(name, []).append(pooler.runtime.service)
     return Services(tuple(rows), tuple(evidence.bypasses(seen.seen, units)), time.time())
 
 

@@ -154,7 +154,19 @@ class Pooler(_Machine):
     @property
     def written(self) -> dict[str, Any]:
         """The settings of the inventory: Poolward's defaults, and the operator's over them."""
-        return {**self.data["pgbouncer_defaults"], **self.data.get("pgbouncer_settings", {})}
+        small = self.data["pgbouncer_app_local_defaults"] if self.app_local else {}
+        return {**self.data["pgbouncer_defaults"], **small, **self.data.get("pgbouncer_settings", {})}
+
+    @property
+    def app_local(self) -> bool:
+        return self.data.get("pgbouncer_topology") == "app-local"
+
+    @property
+    def own_units(self) -> set[str]:
+        """The units of its own host that are to connect through it."""
+        here = [one for one in self.data.get("services", ()) if one["host"] == self.name and "direct" not in one]
+        default = self.name if self.app_local else ""
+        return {one["unit"] for one in here if "unit" in one and one.get("pooler", default) == self.name}
 
     @property
     def port(self) -> int:

@@ -29,6 +29,10 @@ def test_service_is_enabled_and_running_from_the_unit_on_disk(pooler: Pooler):
     assert pooler.unit("NeedDaemonReload") == "no"
 
 
+def test_the_services_of_its_own_host_start_after_it_and_stop_before_it(pooler: Pooler):
+    assert pooler.own_units <= set(pooler.unit("Before").split())
+
+
 def test_configuration_belongs_to_root_and_only_the_service_reads_it(pooler: Pooler):
     assert not pooler.host.file(CONFIG).mode & 0o022
     found = pooler.host.check_output("stat -c '%%n %%U:%%G %%a' %s %s %s", INI, USERLIST, DROP_IN).splitlines()

@@ -23,6 +23,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.path.name != "test_lab.py",
             item.get_closest_marker("pool3") is not None,
             item.get_closest_marker("dock1") is not None,
+            item.path.name == "test_app_local.py",
         )
     )
 
@@ -35,6 +36,9 @@ def lab() -> Lab:
     # The demo leaves the services behind their poolers.
     if any("env.before-poolward" in on(lab, host, "ls -A /etc/*/") for host in ("app1", "app2")):
         run = pyinfra(data={"soak": 1}, deploy="deploy/rollback.py", timeout=300)
+        if run.returncode:  # A test of app-local poolers that was cut off leaves them behind those.
+            own = "inventories/lab_app_local.py"
+            run = pyinfra(data={"soak": 1}, deploy="deploy/rollback.py", timeout=300, inventory=own)
         assert run.returncode == 0, run.text
     return lab
 

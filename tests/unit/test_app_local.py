@@ -138,17 +138,17 @@ def test_a_jdbc_url_to_a_socket_is_refused_before_anything_is_changed() -> None:
 
 def test_its_units_wait_for_it_and_only_a_daemon_reload_tells_systemd_so() -> None:
     wanted = pooler_config(fleet(), "app2", TRIXIE)
-    assert "\nBefore=cron.service gateway.service grafana.service scheduler.service\n" in wanted.drop_in
-    unit = wanted.drop_in.split("[Service]")[0]
+    assert "\nBefore=cron.service gateway.service grafana.service scheduler.service\n" in wanted.service_file
+    unit = wanted.service_file.split("[Service]")[0]
     assert "Before=" in unit
     services = [one for one in data()["db1"]["services"] if one["name"] != "cron"]
     fewer = pooler_config(fleet(services=services), "app2", TRIXIE)
-    assert "cron.service" not in fewer.drop_in
-    state = dataclasses.replace(pooler_state("pool1"), drop_in=fewer.drop_in)
+    assert "cron.service" not in fewer.service_file
+    state = dataclasses.replace(pooler_state("pool1"), service_file=fewer.service_file)
     (found,) = (one for one in apply.file_differences(wanted, state) if one.what == "the unit's drop-in")
     assert found.action == "reload"
     shared = pooler_config(declaration.read(hosts(), {**GROUPS, "poolers": ["pool1", "pool2"]}), "pool1", TRIXIE)
-    assert "Before=" not in shared.drop_in
+    assert "Before=" not in shared.service_file
 
 
 def backend(pid: int, peer: Endpoint | None) -> Backend:
