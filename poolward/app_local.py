@@ -41,7 +41,7 @@ def problems(poolers: Iterable[Pooler], apps: Collection[str]) -> Iterable[Probl
                 "services on its host find it neither by a loopback address nor by a Unix socket",
                 'listen_addr = "127.0.0.1", or listen_addr = "" with unix_socket_dir = "/var/run/postgresql"',
             )
-        if pooler.runtime != Package(pooler.package_version):
+        if not isinstance(pooler.runtime, Package):
             yield Problem(
                 pooler.name,
                 "an app-local pooler runs as a package: in a container its clients' processes and loopback are others",

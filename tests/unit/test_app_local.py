@@ -81,6 +81,8 @@ def test_what_is_wrong_with_it_is_said() -> None:
     assert 'app2: pgbouncer_topology = "app-local" is for a host that services run on' in said
     assert "neither by a loopback address nor by a Unix socket" in said
     assert "nothing stands in front of app-local poolers" in said
+    contained = problems(data(pgbouncer_runtime="docker", pgbouncer_network="shop"))
+    assert "app2: an app-local pooler runs as a package" in contained
     assert "pgbouncer_topology: Input should be 'shared' or 'app-local'" in problems(data(pgbouncer_topology="local"))
 
 
