@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from lab.process_sampler import ProcessSampler
+from lab.state import State
 from lab.topology import REPOSITORY, Lab
 from lab.wait import until
 from tests.lab import cutover_support as support
 from tests.lab.cutover_support import direct, settings_file
+from tests.lab.leaks import named
 from tests.lab.support import Run, console, deployed, on, psql, pyinfra
 
 INVENTORY = "inventories/lab_app_local.py"
@@ -99,6 +102,16 @@ def test_services_are_behind_the_pooler_of_their_own_host_by_socket_and_by_loopb
     rows = {row["name"]: row for row in poolward("services")["services"]}  # type: ignore[attr-defined]
     for name in MOVED:
         assert (rows[name]["standing"], rows[name]["direct"], rows[name]["pooled"]) == ("pooled", 0, pooled(lab, name))
+
+
+def test_the_login_that_is_tried_over_a_socket_shows_its_password_to_nobody(lab: Lab) -> None:
+    password = State(lab).role_passwords()[support.service_named("worker").role]
+    with ProcessSampler() as sampler:
+        run("deploy/cutover.py", only="worker", soak=1)
+    # The services themselves have it in their environment, as systemd gives it to them.
+    others = [text for text in sampler.samples if "INVOCATION_ID=" not in text]
+    assert any("PGSERVICEFILE=/dev/stdin" in text and "PGSERVICE=trial" in text for text in others)
+    assert not named({"worker": password}, "\0".join(others))
 
 
 def test_the_path_that_the_pooler_shares_with_its_services_stays_open(lab: Lab) -> None:
