@@ -105,7 +105,7 @@ def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
     if move.goal == "direct":
         return _prove(move, seen)
     why = f"journalctl -u {what} on {move.service.host} says why." if move.service.unit else ""
-    raise PoolwardError(f"{what} was restarted and does not run: {process.told}.", why)
+    raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
 
 
 def _switch(move: Move, state: ServiceState) -> None:

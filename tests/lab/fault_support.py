@@ -123,7 +123,8 @@ def whole(lab: Lab, original: Original) -> Standing:
     count = original.sessions
     wanted = (count, 0) if standing == "direct" else (0, count)
     seen = lambda: (support.direct(lab, NAME), support.pooled(lab, NAME, POOLER))  # noqa: E731
-    until(f"its {count} sessions are {standing}", lambda: seen() == wanted, timeout=20)
+    # Its pool waits twice as long after each attempt that fails, up to half a minute after an outage of some seconds.
+    until(f"its {count} sessions are {standing}", lambda: seen() == wanted, timeout=60)
     shown = services()[NAME]
     assert (shown["standing"], shown["direct"], shown["pooled"]) == (standing, *wanted)
     return standing

@@ -81,10 +81,10 @@ def test_what_clients_saw_fail_is_in_the_journal_as_the_services_tell_it(lab: La
     assert cutover(NAME).returncode == 0
     newest = max((REPOSITORY / "journal").glob("*-cutover-*.jsonl"), key=lambda path: path.stat().st_mtime)
     looks = [event for event in map(json.loads, newest.read_text().splitlines()) if event["step"] == "look"]
-    at_rest = [look["errors"] for look in looks if not look["service"]]
+    at_rest = [look["errors"] for look in looks if not look.get("service")]
     assert [set(errors) for errors in at_rest] == [{service.name for service in support.SERVICES}] * 2
     assert at_rest[0]["grafana"].keys() == failed(lab, "grafana").keys()
-    assert all(set(look["errors"]) == {NAME} for look in looks if look["service"])
+    assert all(set(look["errors"]) == {NAME} for look in looks if look.get("service"))
 
 
 def failed(lab: Lab, name: str) -> dict[str, int]:

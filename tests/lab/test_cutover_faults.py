@@ -265,7 +265,7 @@ AWKWARD = {
     ("kind", "reason"),
     [
         ("fails to start", "could not restart worker.service"),
-        ("starts and ends", "worker.service was restarted and does not run: it is activating (auto-restart)."),
+        ("starts and ends", "It was restarted and does not run: worker.service is activating (auto-restart)."),
         ("comes up sick", "its health URL answers"),
     ],
 )
