@@ -131,6 +131,7 @@ services = [  # in the order they move: the heaviest first
         "unit": "analytics-mcp.service",
         "env_file": "/etc/analytics_mcp/env",
         "url_variables": ["DATABASE_URL"],
+        "errors_command": ["python3", "/usr/local/lib/lab/errors.py", "8008"],
         "direct": "session-level SET and options; a minor consumer",
     },
 ]
