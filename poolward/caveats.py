@@ -140,7 +140,7 @@ def _left_running(name: str, state: ServerState) -> Iterable[str]:
 
 def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:
     for pooler, version in versions.items():
-        if version is not None:
+        if version is not None and pooler in fleet.poolers:
             yield from _old(fleet.poolers[pooler], version)
         if fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
             yield (
