@@ -90,10 +90,8 @@ def test_what_clients_saw_fail_is_in_the_journal_as_the_services_tell_it(lab: La
 def failed(lab: Lab, name: str) -> dict[str, int]:
     """What a service says of its failed transactions."""
     service = support.service_named(name)
-    url = f"http://127.0.0.1:{service.port}/health"
-    said = on(
-        lab, service.host, f"python3 -c 'from urllib.request import *; print(urlopen(\"{url}\").read().decode())'"
-    )
+    ask = f"exec 3<>/dev/tcp/127.0.0.1/{service.port}; printf 'GET /health HTTP/1.0\\r\\n\\r\\n' >&3; tail -n 1 <&3"
+    said = on(lab, service.host, f'bash -c "{ask}"')
     found: dict[str, int] = json.loads(said)["failed"]
     return found
 
