@@ -29,6 +29,9 @@ from poolward.settings import Version
 _WALSENDERS_COUNT_BEFORE = 120000
 # Failing over, or changing a connection string by a deploy, is one; a pool may meet it with all its connections busy.
 _RECONNECTS = 1
+# PgBouncer 1.18 takes a RELOAD for a change of every connection string (tests/lab/test_budget_under_load.py), and each
+# deploy says one. 1.24 does not; the versions in between were not tried, and count as if they did.
+RELOAD_IS_NO_RECONNECT_SINCE = Version(1, 24)
 
 
 class Seen(Protocol):
@@ -178,14 +181,21 @@ def passing_roles(fleet: Fleet, name: str, state: ServerState) -> list[str]:
     )
 
 
-def entry_pools(pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = None) -> EntryPools:
+def reconnects(version: Version | None) -> int:
+    """How often a pool may be reconnected while all its connections are busy."""
+    return _RECONNECTS + (version is not None and version < RELOAD_IS_NO_RECONNECT_SINCE)
+
+
+def entry_pools(
+    pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = None, version: Version | None = None
+) -> EntryPools:
     """An entry's pools; `by_file` are the roles that may log in where userlist.txt alone decides.
 
     Where auth_query is asked they are not bounded, because it admits every role that may log in.
     """
     forced = entry.keys.get("user")
     users = (str(forced),) if forced else None if by_file is None else (*by_file, PROBE_ROLE)
-    probe = {PROBE_ROLE: PROBE_CONNECTION_LIMIT - _RECONNECTS}, {PROBE_ROLE: 0}
+    probe = {PROBE_ROLE: PROBE_CONNECTION_LIMIT - reconnects(version)}, {PROBE_ROLE: 0}
     return EntryPools(
         name=entry.name,
         pool_size=pooler.entry_size(entry),
@@ -194,13 +204,13 @@ def entry_pools(pooler: Pooler, entry: Entry, by_file: Iterable[str] | None = No
         users=users,
         user_pool_size=pooler.limits_per_user("pool_size") | probe[0],
         user_reserve_pool_size=pooler.limits_per_user("reserve_pool_size") | probe[1],
-        reconnects=_RECONNECTS,
+        reconnects=reconnects(version),
     )
 
 
 def _pooler_lines(pooler: Pooler, server: Server, version: Version | None, roles: Sequence[str]) -> list[Line]:
     by_file = None if server.auth_query else [user.name for user in pooler.auth_users if user.name in roles]
-    entries = [entry_pools(pooler, entry, by_file) for entry in pooler.entries if entry.server == server.name]
+    entries = [entry_pools(pooler, entry, by_file, version) for entry in pooler.entries if entry.server == server.name]
     lines = [
         Line(f"{pooler.name}  {pools.name}", pools.bound, _source(pools, len(roles)), pooler.name, pools.name)
         for pools in entries
@@ -223,7 +233,8 @@ def _pooler_lines(pooler: Pooler, server: Server, version: Version | None, roles
 
 def _source(pools: EntryPools, roles: int) -> str:
     each = f"{pools.pool_size} + {pools.reserve_pool_size}"
-    after = f"{each} + {pools.reconnects} at a RECONNECT"
+    when = "a RECONNECT" if pools.reconnects == _RECONNECTS else "a RELOAD and a RECONNECT"
+    after = f"{each} + {pools.reconnects} at {when}"
     if pools.users and PROBE_ROLE in pools.users:
         total = sum(map(pools.pool, pools.users))
         pooled = f"{len(pools.users) - 1} of userlist.txt × ({after}) and the probe = {total}"

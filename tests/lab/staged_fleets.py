@@ -118,6 +118,10 @@ class Outcome:
         """The peak, as a share of what can be reached."""
         return self.peak() / sum(map(self.reachable, self.fleet.poolers))
 
+    def reconnects(self, pooler: str) -> int:
+        """One was said, and a RELOAD, which is another for some versions."""
+        return budget.reconnects(self.versions[pooler])
+
     def reachable(self, pooler: str, reconnects: int = 0) -> int:
         """What one process can reach with the roles there are, by PgBouncer's own rules."""
         declared, version = self.fleet.poolers[pooler], self.versions[pooler]

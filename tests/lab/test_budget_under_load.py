@@ -21,6 +21,7 @@ import pytest
 from lab.topology import Lab
 from lab.wait import until
 from poolward import declaration
+from poolward.budget import RELOAD_IS_NO_RECONNECT_SINCE
 from poolward.errors import PoolwardError
 from poolward.fleet import USER_LINES_SINCE
 from poolward.pools import EntryPools
@@ -108,7 +109,10 @@ def test_no_fleet_exceeds_its_bill(outcome: Outcome):
     assert len(outcome.backends) >= LEAST_CONNECTIONS, seen
     assert outcome.peak() <= outcome.bill.worst_case, seen
     for pooler in outcome.fleet.poolers:
-        assert outcome.peak(pooler) <= outcome.reachable(pooler, RECONNECTS) <= outcome.share(pooler), (pooler, seen)
+        assert outcome.peak(pooler) <= outcome.reachable(pooler, outcome.reconnects(pooler)) <= outcome.share(pooler), (
+            pooler,
+            seen,
+        )
         for database in (*databases(outcome.name), auth_database(outcome.name)):
             assert outcome.peak(pooler, database) <= outcome.share(pooler, database), (pooler, database, seen)
 
@@ -214,6 +218,28 @@ def test_each_reconnect_adds_one_to_a_pool_whose_connections_are_all_busy(
         outcome = stage.outcome()
     of_ana = [backend for backend in outcome.backends if backend.user == "ana"]
     assert peak(of_ana) == EntryPools("shop", 3, 0, 20, ("ana",), reconnects=4).bound == 3 + 4
+
+
+def test_a_reload_adds_one_too_before_1_24(server: ScratchServer, pooler: str, version: Version):
+    settings = {"default_pool_size": 2, "reserve_pool_size": 0, "query_wait_timeout": 40}
+    with alone(server, pooler, version, {"shop": {"max_db_connections": 20}}, pgbouncer_settings=settings) as stage:
+        with ExitStack() as connections, ThreadPoolExecutor(4) as together:
+            clients = [connections.enter_context(entered(stage, "ana", "shop")) for _ in range(4)]
+            holding = {one: together.submit(hold, one) for one in clients}
+
+            def held() -> int:
+                return sum(one.done() for one in holding.values())
+
+            until("the pool is full", lambda: held() == 2, 30)
+            stage.console("RELOAD")
+            more = 1 if version < RELOAD_IS_NO_RECONNECT_SINCE else 0
+            until("as many hold as may", lambda: held() == 2 + more, 30)
+            stage.console("SHOW POOLS")
+            for one in [one for one in clients if holding[one].done()]:
+                one.rollback()
+            until("all have held", lambda: held() == 4, 30)
+        of_ana = [backend for backend in stage.outcome().backends if backend.user == "ana"]
+    assert peak(of_ana) == 2 + more
 
 
 def test_a_limit_per_user_counts_over_all_entries_from_1_23_and_in_each_alone_before(

@@ -240,7 +240,7 @@ def test_killed_while_the_switch_runs(lab: Lab):
 
 def switching() -> list[int | None]:
     """The exit code of each switch so far, None while it runs."""
-    return [record.status for record in recorder.records("pool1") if "was_active=" in record.command]
+    return [record.status for record in recorder.records("pool1") if "differing() {" in record.command]
 
 
 def test_a_run_with_nothing_to_do_takes_few_commands():

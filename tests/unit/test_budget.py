@@ -44,11 +44,12 @@ def test_without_auth_query_the_users_are_known_and_bound_each_entry() -> None:
     found = made(**by_file)
     lines = {line.what: (line.connections, line.source) for line in found.takes}
     each = "1 of userlist.txt × (20 + 5 + 1 at a RECONNECT) and the probe = 29"
+    old = "1 of userlist.txt × (20 + 5 + 2 at a RELOAD and a RECONNECT) and the probe = 30"
     assert lines == {
         "pool1  shop": (29, each),
         "pool1  narrow": (10, f"max_db_connections; {each} without it"),
-        "pool2  shop": (29, each),
-        "pool2  narrow": (10, f"max_db_connections; {each} without it"),
+        "pool2  shop": (30, old),
+        "pool2  narrow": (10, f"max_db_connections; {old} without it"),
         "pgbouncer_probe": (0, "at most 3, counted inside the entries"),
     }
     assert not any("looks up verifiers" in note for note in found.notes)
