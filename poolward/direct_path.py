@@ -87,15 +87,15 @@ class DirectPaths:
             wanted = [path for path in before if path.way not in ways]
         self.run.journal.write(self.action, paths=list(map(str, paths)))
         write(host, server, wanted)
-        if wrong := list(self._wrong(host, server)):
-            if self.action == "close":
-                write(host, server, before)
-            raise PoolwardError(
-                f"{'; '.join(wrong)}.",
-                f"pg_hba.conf of {name} is as it was."
-                if self.action == "close"
-                else f"Poolward's lines are out of pg_hba.conf of {name}: look at the others, and at the server's log.",
-            )
+        try:
+            wrong = list(self._wrong(host, server))
+        except PoolwardError as error:  # what could not be seen is not proved
+            wrong = [error.message]
+        if wrong and self.action == "close":
+            raise _reopened(host, server, before, "; ".join(wrong))
+        if wrong:
+            hint = f"Poolward's lines are out of pg_hba.conf of {name}: look at the others, and at the server's log."
+            raise PoolwardError(f"{'; '.join(wrong)}.", hint)
         self.run.journal.write(_DONE[self.action], paths=list(map(str, paths)))
         for path in paths:
             self.run.say(f"✓ {_DONE[self.action]}: {path}")
@@ -181,6 +181,19 @@ def write(host: Host, server: Server, paths: Sequence[Path]) -> None:
     """Have our lines in pg_hba.conf close exactly these paths, and reload; raises CommandFailed."""
     command = shell.script("write_hba", "replace pg_hba.conf", 30, server.place)
     remote.must(host, command, stdin=closing.with_closed(_text(host, server), paths))
+
+
+def _reopened(host: Host, server: Server, before: Sequence[Path], reason: str) -> PoolwardError:
+    """Put the lines from before back; returns the error to raise, with both where that failed too."""
+    try:
+        write(host, server, before)
+    except PoolwardError as second:
+        by_hand = f'between "{closing.BEGIN}" and its END in pg_hba.conf of {server.name}, then SELECT pg_reload_conf()'
+        return PoolwardError(
+            f"{reason}. And opening it again failed: {second.message}",
+            f"Run deploy/open.py as soon as the server answers; or take out the lines {by_hand}.",
+        )
+    return PoolwardError(f"{reason}.", f"pg_hba.conf of {server.name} is as it was.")
 
 
 def _closed(host: Host, server: Server) -> tuple[Path, ...]:

@@ -122,7 +122,10 @@ def whole(lab: Lab, original: Original) -> Standing:
         assert on(lab, HOST, f"cat /etc/{NAME}/env.before-poolward") == original.settings
     count = original.sessions
     wanted = (count, 0) if standing == "direct" else (0, count)
-    seen = lambda: (support.direct(lab, NAME), support.pooled(lab, NAME, POOLER))  # noqa: E731
+
+    def seen() -> tuple[int, int]:
+        return support.direct(lab, NAME), support.pooled(lab, NAME, POOLER)
+
     # Its pool waits twice as long after each attempt that fails, up to half a minute after an outage of some seconds.
     until(f"its {count} sessions are {standing}", lambda: seen() == wanted, timeout=60)
     shown = services()[NAME]
