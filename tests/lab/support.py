@@ -20,6 +20,8 @@ from lab.topology import REPOSITORY, Lab, host_named
 
 INVENTORY = "inventories/lab.py"
 DEPLOY = "deploy/pgbouncer.py"
+UNCOUNTED = "PGOPTIONS='-c pg_stat_statements.track=none'"
+"""For psql and pg_dump as postgres, which is the role of services, too: what they send is no statement of theirs."""
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,12 @@ def running_config(lab: Lab, pooler: str, port: int = 6432) -> dict[str, str]:
     """Every value of SHOW CONFIG."""
     rows = (line.split("|") for line in console(lab, pooler, "SHOW CONFIG", port).splitlines())
     return {row[0]: row[1] for row in rows}
+
+
+def serves(lab: Lab, pooler: str) -> bool:
+    """Whether its PgBouncer answers, over its Unix socket."""
+    ready = "psql -XqAt -h /var/run/postgresql -p 6432 -U pgbouncer -d pgbouncer -c 'SHOW VERSION' 2>/dev/null || :"
+    return "PgBouncer" in on(lab, pooler, f"cd /; runuser -u postgres -- {ready}")
 
 
 def main_pid(lab: Lab, pooler: str) -> str:

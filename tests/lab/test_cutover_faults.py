@@ -30,7 +30,7 @@ from tests.lab import cutover_support as support
 from tests.lab import fault_support as faults
 from tests.lab.cutover_support import CUTOVER, ROLLBACK, beside, cutover, direct, rollback, settings_file
 from tests.lab.fault_support import HOST, NAME, POOLER, UNIT, Original, Run, ledger, moving, reaches, whole
-from tests.lab.support import main_pid, on
+from tests.lab.support import main_pid, on, serves
 
 pytestmark = [pytest.mark.usefixtures("as_declared", "all_direct"), pytest.mark.timeout(600)]
 
@@ -178,8 +178,10 @@ def test_the_pooler_dies_and_comes_back(lab: Lab, original: Original, place: str
     with ledger(lab) as book, counting(lab) as counted, moving(lab, soak=3) as run:
         reaches(lab, run, place)
         struck = time.time()
+        killed = main_pid(lab, POOLER)
         on(lab, POOLER, "systemctl kill -s KILL pgbouncer.service")
-        until("it runs again", lambda: main_pid(lab, POOLER) != "0", timeout=20)
+        until("another process runs", lambda: main_pid(lab, POOLER) not in ("0", killed), timeout=20)
+        until("it serves again", lambda: serves(lab, POOLER), timeout=20)
         back = time.time()
         ended_whole(lab, original, run)
     nobody_else_failed(counted)
@@ -199,6 +201,7 @@ def test_the_pooler_stays_away(lab: Lab, original: Original, place: str) -> None
             assert "PgBouncer does not run on pool1" in said, said
         finally:
             on(lab, POOLER, "systemctl reset-failed pgbouncer.service; systemctl start pgbouncer.service")
+            until("it serves again", lambda: serves(lab, POOLER), timeout=20)
     nobody_else_failed(counted)
 
 

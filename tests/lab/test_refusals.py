@@ -11,7 +11,18 @@ import pytest
 from lab import recorder
 from lab.topology import Lab, host_named
 from lab.wait import until
-from tests.lab.support import Run, client, main_pid, on, poolers, psql, pyinfra, running_config, settings_with
+from tests.lab.support import (
+    UNCOUNTED,
+    Run,
+    client,
+    main_pid,
+    on,
+    poolers,
+    psql,
+    pyinfra,
+    running_config,
+    settings_with,
+)
 
 pytestmark = pytest.mark.usefixtures("as_declared")
 
@@ -31,7 +42,7 @@ def standing(lab: Lab) -> dict[str, object]:
             """
         seen[pooler] = on(lab, pooler, script), main_pid(lab, pooler), running_config(lab, pooler)
     # pg_dump marks each dump with a word of chance
-    dump = "(cd /; runuser -u postgres -- %s) | grep -v restrict | sha256sum\n"
+    dump = f"(cd /; {UNCOUNTED} runuser -u postgres -- %s) | grep -v restrict | sha256sum\n"
     databases = "".join(dump % f"pg_dump -s -n 'pgbouncer*' -d {name}" for name in ("postgres", "tracksolid_db"))
     seen["db1"] = on(lab, "db1", f"sha256sum {HBA}\n{dump % 'pg_dumpall -g'}{databases}ls -lR /var/lib/poolward")
     return seen

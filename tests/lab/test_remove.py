@@ -15,6 +15,7 @@ from lab import recorder
 from lab.topology import REPOSITORY, Lab, host_named
 from lab.wait import until
 from tests.lab.support import (
+    UNCOUNTED,
     Run,
     client,
     command,
@@ -34,14 +35,16 @@ REMOVE = "deploy/remove.py"
 HBA = "/etc/postgresql/17/main/pg_hba.conf"
 DATABASES = ("postgres", "template1", "tracksolid_db", "tracksolid-archive")
 
-# Whatever on a pooler host has a name of PgBouncer's or Poolward's, or belongs to it.
+# Whatever on a pooler host has a name of PgBouncer's or Poolward's, or belongs to it. What systemd made for a unit's
+# PrivateTmp stays where the host lost its power, and its next boot takes it away.
 POOLER = r"""
 dpkg-query -W -f='${Package} ${db:Status-Abbrev}\n' pgbouncer postgresql-client 2>/dev/null | grep -v 'un $' || true
 apt-mark showhold
 pgrep -x -a pgbouncer || true
 ss -Hltn 'sport = 6432'
 systemctl list-unit-files --no-legend 'pgbouncer*' || true
-find / -xdev \( -path /proc -o -path /sys -o -path /usr/share -o -path /var/cache/apt -o -path /var/log \) -prune \
+find / -xdev \( -path /proc -o -path /sys -o -path /usr/share -o -path /var/cache/apt -o -path /var/log \
+    -o -path '/var/tmp/systemd-private-*' \) -prune \
     -o \( -iname '*pgbouncer*' -o -iname '*poolward*' -o -path '/etc/pgbouncer/*' \) -print
 """
 ROLES = "SELECT 'role ' || rolname FROM pg_roles WHERE rolname LIKE 'pgbouncer%'"
@@ -78,7 +81,9 @@ def left(lab: Lab) -> list[str]:
 
 def others(lab: Lab) -> list[str]:
     """What belongs to somebody else on the server: roles, objects, data, rules."""
-    dump = "(cd /; runuser -u postgres -- %s) | grep -v -e '^--' -e '^$' -e restrict -e pgbouncer | sha256sum"
+    dump = (
+        f"(cd /; {UNCOUNTED} runuser -u postgres -- %s) | grep -v -e '^--' -e '^$' -e restrict -e pgbouncer | sha256sum"
+    )
     objects = "; ".join(dump % f"pg_dump -s -N pgbouncer -d {name}" for name in DATABASES)
     return [
         on(lab, "db1", f"{dump % 'pg_dumpall -g'}; {objects}"),
