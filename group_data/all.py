@@ -121,8 +121,12 @@ pgbouncer_probe_secret_command = None
 #   direct                  the reason why it stays direct; then nothing else is needed
 #   unit                    its systemd unit; or restart_command, with processes_command, which prints the pids of its
 #                           processes (their children count, too); it ends with 0, or with 1 where there is none
-#   env_file                the file its unit reads (EnvironmentFile=); or read_command, which prints one, and
-#                           write_command, which takes the whole new one by standard input
+#   compose_file, compose_service
+#                           the Compose file it stands in, as docker compose was given it, and its name there: for a
+#                           service of Docker Compose's in place of `unit`. Its container is made anew, and no other
+#   env_file                the file its unit or its container reads (EnvironmentFile=, env_file:); left out where the
+#                           variables stand in `environment:` of the Compose file itself; or read_command, which prints
+#                           one, and write_command, which takes the whole new one by standard input
 #   runs                    "now and then" for a job, which has no session at rest: nothing restarts it, and it needs
 #                           `unit` or processes_command
 #   run_command             runs such a job once, which proves its move; without it, it ends as "not proved", until its

@@ -137,8 +137,16 @@ def _numbers(service: Service) -> Iterable[tuple[str, str]]:
 def _forms(service: Service) -> Iterable[tuple[str, str]]:
     if service.unit and not _UNIT.fullmatch(service.unit):
         yield "`unit` must be a service's unit, with its ending", '"unit": "web.service"'
-    if service.env_file and not re.fullmatch(r"/[^\0\n\t*?\[\]]+", service.env_file):
-        yield "`env_file` must be one absolute path", '"env_file": "/etc/web/env"'
+    for word, example in (("env_file", "/etc/web/env"), ("compose_file", "/srv/web/compose.yml")):
+        if getattr(service, word) and not re.fullmatch(r"/[^\0\n\t*?\[\],]+", getattr(service, word)):
+            yield f"`{word}` must be one absolute path", f'"{word}": "{example}"'
+    if bool(service.compose_file) != bool(service.compose_service):
+        yield (
+            "`compose_file` and `compose_service` come together",
+            '"compose_file": "/srv/web/compose.yml", "compose_service": "web"',
+        )
+    elif service.compose_service and not re.fullmatch(r"[A-Za-z0-9._-]+", service.compose_service):
+        yield "`compose_service` must be the service's name in the Compose file", '"compose_service": "web"'
     named = [*service.url_variables, *(getattr(service, f"{part}_variable") or "_" for part in LIBPQ_PARTS)]
     if wrong := [name for name in named if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name)]:
         yield f"{wrong[0]!r} can be no variable's name", "letters, digits and _"
@@ -152,7 +160,7 @@ def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
     both_commands = bool(service.read_command) and bool(service.write_command)
     if bool(service.read_command) != bool(service.write_command):
         yield "`read_command` and `write_command` come together", "one prints the settings, one takes them"
-    elif bool(service.env_file) == both_commands:
+    elif (service.env_file and both_commands) or not (service.env_file or both_commands or service.compose_service):
         yield "needs exactly one of `env_file` and `read_command` with `write_command`", "where do its settings live?"
     if bool(service.url_variables) == bool(service.host_variable):
         yield (
@@ -173,6 +181,12 @@ def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
 
 def _how_it_runs(service: Service) -> Iterable[tuple[str, str]]:
     """It can be restarted, or run; and its processes can be found, because only sockets prove a move."""
+    if service.compose_service:
+        if service.unit or service.restart_command or service.processes_command:
+            yield "is a service of Compose's and has another way to run, too", "leave out `unit` and the commands"
+        if service.now_and_then:
+            yield "a service of Compose's that runs now and then cannot be moved", '"direct": "a job"'
+        return
     pids = '"processes_command": ["pgrep", "-f", "/srv/web/app.py"]'
     if service.now_and_then:
         if bool(service.unit) == bool(service.processes_command):
@@ -219,11 +233,16 @@ def _collisions(services: Sequence[Service]) -> Iterable[Problem]:
     names = [service.name for service in services]
     for name in sorted({name for name in names if names.count(name) > 1}):
         yield Problem(f'services["{name}"]', "is declared twice", "give each service a name of its own")
-    for word, what in (("unit", "restart"), ("env_file", "rewrite"), ("read_command", "rewrite")):
+    for words, what in (
+        (("unit",), "restart"),
+        (("compose_file", "compose_service"), "restart"),
+        (("env_file",), "rewrite"),
+        (("read_command",), "rewrite"),
+    ):
         seen: dict[tuple[str, str], Service] = {}
         for service in services:
-            given = getattr(service, word)
-            place = (service.host, given if isinstance(given, str) else " ".join(given))
+            given = [getattr(service, word) for word in words]
+            place = (service.host, ": ".join(one if isinstance(one, str) else " ".join(one) for one in given if one))
             other = seen.setdefault(place, service)
             if place[1] and other is not service and (service.moves or other.moves):
                 yield Problem(

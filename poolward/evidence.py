@@ -38,7 +38,9 @@ class DirectSession:
 
     def __str__(self) -> str:
         program = self.socket.program or "a process that has ended"
-        return f"pid {self.socket.pid} {program} at {self.socket.local}, backend {self.backend.pid} on {self.server}"
+        where = f" in the container {self.socket.container}" if self.socket.container else ""
+        client = f"pid {self.socket.pid} {program}{where} at {self.socket.local}"
+        return f"{client}, backend {self.backend.pid} on {self.server}"
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,10 @@ def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> lis
     """
     mine = {client.peer for client in census(seen, host, unit).pooled}
     foreign = {client.peer for other in others for client in census(seen, host, other).pooled}
-    addresses = {address for address, where in hosts_by_address(seen).items() if where == host}
+    # A container has an address of its own: what comes from one where only other services are is not this one's.
+    elsewhere = {one.local.address for one in seen.sockets[host] if one.container and one.unit != unit}
+    elsewhere -= {one.local.address for one in seen.sockets[host] if one.unit == unit or not one.container}
+    addresses = {address for address, where in hosts_by_address(seen).items() if where == host} - elsewhere
     units = seen.owners.get(host, {})
     found: list[str] = []
     for pooler, traffic in seen.traffic.items():

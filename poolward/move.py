@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import time
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import TypeVar
 
 import gevent
 
-from poolward import env_file, moves, remote, running, service, shell, soaking, trial
+from poolward import env_file, moves, remote, rewriting, running, service, shell, soaking, trial
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
 from poolward.moving import Move, variables
@@ -82,6 +81,7 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         move.run.lease.renew()
         if step == "switch":
             _switch(move, seen.state)
+            _hold_against_compose(move)
         if step in ("prove", "done"):
             return _prove(move, seen if "restart" in done else None)
         # What was switched has to be restarted, and a look in between would only keep the service waiting.
@@ -94,24 +94,37 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         seen = move.witness.look()
 
 
+def _hold_against_compose(move: Move) -> None:
+    """Compose's own reading of what was just written; its service still runs as before, and nobody waits for this."""
+    if not move.service.compose_service:
+        return
+    state = move.witness.look().state
+    if move.position(state).settings != move.goal:
+        where = services.settings_of(move.service).what
+        raise PoolwardError(
+            f"Docker Compose reads something else than what was written to {where}.",
+            "Is the variable set in a second place, as an env_file beside `environment`? Set it in one.",
+        )
+
+
 def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
     """The proof of a service that systemd may yet start, where there is nowhere else to go; else raises PoolwardError.
 
     On the way to the pooler a service that does not run after its restart is taken back at once.
     """
-    process, what = seen.state.process, services.process_of(move.service).what
+    process = seen.state.process
     if step != "restart" or process is None or process.running:
         raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
     if move.goal == "direct":
         return _prove(move, seen)
-    why = f"journalctl -u {what} on {move.service.host} says why." if move.service.unit else ""
+    log = services.process_of(move.service).log
+    why = f"{log} on {move.service.host} says why." if not move.service.restart_command else ""
     raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
 
 
 def _switch(move: Move, state: ServiceState) -> None:
     assert state.text is not None
-    old = state.text.content
-    changes = service.moved_variables(move.service, env_file.variables(old), move.wanted)
+    changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
     where = services.settings_of(move.service)
     event = move.event("switched", path=where.what, variables=list(changes))
     command = services.script(
@@ -124,9 +137,7 @@ def _switch(move: Move, state: ServiceState) -> None:
         event=event,
     )
     move.touched = True
-    there, wanted = (base64.b64encode(content).decode() for content in (old, env_file.replaced(old, changes)))
-    there = there if state.unfinished is None else "-"
-    remote.must(move.host, command, stdin=f"{there}\n{wanted}\n")
+    remote.must(move.host, command, stdin=rewriting.switched(move.service, state, changes))
     kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
     told = ", ".join(changes) or "what was written by half"
     move.run.say(f"✓ switched {told} in {where.what}{kept}")
@@ -230,7 +241,7 @@ def _back_as_it_was(back: Move) -> Proof | None:
         command = services.script(
             "take_back_service", "put its settings back", CHANGE_SECONDS, back.service, event=event
         )
-        remote.must(back.host, command)
+        remote.must(back.host, command, stdin=rewriting.taken_back(back.service, state) or None)
         seen = back.witness.look()
     return _walk(back, seen)
 
@@ -252,7 +263,14 @@ def _try_login(move: Move, seen: Witnessed) -> None:
     now = service.settings_of(move.service, variables(move.service, seen.state))
     for name, one in move.targets.items():
         prepare = move.service.prepared_statements == "on" and one.pool_mode != "session"
-        login = trial.log_in(move.host, now[name], one.address, prepare=prepare, unit=move.service.unit)
+        login = trial.log_in(
+            move.host,
+            now[name],
+            one.address,
+            prepare=prepare,
+            unit=move.service.unit,
+            container=next((container.id for container in seen.state.containers if container.running), ""),
+        )
         login.check(one, move.home[name].database, seen.look.seen.sessions[one.server])
         move.event("login", milliseconds=login.milliseconds, role=login.role, database=login.database)
         through = f"{move.service.pooler} as {login.role} from {move.service.host}"

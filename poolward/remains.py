@@ -100,17 +100,17 @@ def users(state: State, fleet: Fleet, seen: Remains) -> list[Problem]:
     for service in seen.services:
         try:
             # A service that stays direct may say nothing of its settings: then only its clients tell.
-            if service.env_file or service.read_command:
+            if service.env_file or service.read_command or service.compose_service:
                 settings_of(service, moving.variables(service, states[service.name]))
                 readable.append(service)
         except Refused as refused:
             found += refused.problems
         except PoolwardError as error:
             found.append(Problem(service.where, error.message, error.hint))
-    resolved = names.resolved(state, readable, states)
+    resolved = names.resolved(state, readable, states, fleet)
     for service in readable:
         variables = moving.variables(service, states[service.name])
-        reached = target.reached(service, variables, fleet, resolved[service.host])
+        reached = target.reached(service, variables, fleet, resolved[service.name])
         found += removal.moved(service, states[service.name], reached, seen.poolers)
     return found
 

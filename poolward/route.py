@@ -19,6 +19,7 @@ from poolward import (
     moves,
     moving,
     names,
+    recreation,
     service,
     survey,
     target,
@@ -77,7 +78,9 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
     if goal == "pooled" and now and not problems:
         seen = survey.take(state, fleet, fleet.poolers)
         for one in now:
-            problems += _refusals(one, every.states[one.service.name], seen)
+            found = every.states[one.service.name]
+            problems += _refusals(one, found, seen)
+            problems += [] if found.unproved is not None else recreation.problems(one.host, one.service, found)
         problems += _hazards(state, fleet, every, now)
         bills = _bills(seen, every, now)
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
@@ -104,7 +107,7 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
     # The way back leads past the poolers: one that cannot be asked does not bar it.
     look = watch.look(state, fleet, witness.asked(movable), without_poolers=goal == "direct")
     states = {declared.name: look.applications[declared.host].services[declared.name] for declared in movable}
-    meanings = names.resolved(state, movable, states)
+    meanings = names.resolved(state, movable, states, fleet)
     run = _run(state, fleet, goal, options.inventory, say)
     problems: dict[str, list[Problem]] = {}
     found: list[Move] = []
@@ -112,7 +115,7 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
     for declared in movable:
         soaked = replace(declared, soak=options.soak) if options.soak is not None else declared
         try:
-            one = _move(run, goal, soaked, states[declared.name], meanings[declared.host])
+            one = _move(run, goal, soaked, states[declared.name], meanings[declared.name])
             if moves.next_step(one.position(states[declared.name]), goal) == "done":
                 done.add(declared.name)
             found.append(one)

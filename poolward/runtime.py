@@ -103,6 +103,10 @@ class Runtime(Protocol):
         """Whether its connections come from the host's own address."""
 
     @property
+    def network_name(self) -> str:
+        """How it is found by containers on its own network; empty where it is in none."""
+
+    @property
     def by_hand(self) -> str:
         """How to put the previous configuration back when everything else failed."""
 
@@ -135,6 +139,7 @@ class Package:
     owner = ("root", "postgres", "640")
     probe_file = False
     addressed_by_host = True
+    network_name = ""
     by_hand = f"{_PREVIOUS}, then systemctl restart pgbouncer."
 
     @property
@@ -180,6 +185,7 @@ class Docker:
     owner = ("6432", "6432", "600")
     probe_file = True
     addressed_by_host = False
+    network_name = "pgbouncer"
     by_hand = f"{_PREVIOUS}, then docker restart pgbouncer."
 
     @property

@@ -64,6 +64,9 @@ class Service:
     connections: int | None = None
     """What it opens at most."""
     unit: str = ""
+    compose_file: str = ""
+    compose_service: str = ""
+    """Its name in the Compose file."""
     restart_command: tuple[str, ...] = ()
     processes_command: tuple[str, ...] = ()
     """Prints the pids of its processes, where it has no unit that tells."""
@@ -121,7 +124,7 @@ class Service:
     @property
     def owner(self) -> str:
         """What its sockets are known by: its unit, or what stands for one; empty where nothing tells."""
-        return self.unit or (run_by_commands(self.name) if self.processes_command else "")
+        return self.unit or (run_by_commands(self.name) if self.processes_command or self.compose_service else "")
 
 
 def settings_of(service: Service, variables: Mapping[str, str]) -> dict[str, Connection]:

@@ -88,12 +88,12 @@ def _look(state: State, fleet: Fleet) -> Services:
         raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
     seen = watch.look(state, fleet, witness.asked(fleet.services))
     states = {s.name: seen.applications[s.host].services[s.name] for s in fleet.services if s.owner}
-    resolved = names.resolved(state, [s for s in fleet.services if s.moves], states)
+    resolved = names.resolved(state, [s for s in fleet.services if s.moves], states, fleet)
     rows: list[Row] = []
     for declared in fleet.services:
         if declared.owner:
             census = evidence.census(seen.seen, declared.host, declared.owner)
-            rows.append(_row(declared, states[declared.name], census, fleet, resolved.get(declared.host, {})))
+            rows.append(_row(declared, states[declared.name], census, fleet, resolved.get(declared.name, {})))
     units: dict[str, list[str]] = {}
     for declared in fleet.services:
         units.setdefault(declared.host, []).append(declared.owner)

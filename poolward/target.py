@@ -169,8 +169,9 @@ def _server_at(service: Service, fleet: Fleet, connection: Connection, resolved:
 def _poolers_at(service: Service, fleet: Fleet, connection: Connection, resolved: Resolved) -> tuple[Pooler, ...]:
     """The poolers a connection reaches: the one at that address, or those behind the service's own."""
     for pooler in _reachable(service, fleet):
-        if pooler.port == connection.port and _same(service, connection.host, pooler.hostname, pooler.name, resolved):
-            return (pooler,)
+        for host in _hostnames(service, pooler):
+            if pooler.port == connection.port and _same(service, connection.host, host, pooler.name, resolved):
+                return (pooler,)
     if service.pooler and service.pooler not in fleet.poolers:
         host, port, poolers = _front(service, fleet)
         if port == connection.port and _same(service, connection.host, host, "", resolved):
@@ -186,18 +187,26 @@ def _reachable(service: Service, fleet: Fleet) -> tuple[Pooler, ...]:
 def _fronts(service: Service, fleet: Fleet) -> list[tuple[str, int, str]]:
     """Every address of a pooler that this service may name, with the pooler's name in the inventory."""
     own = [(*split_address(service.pooler), "")] if service.pooler and service.pooler not in fleet.poolers else []
-    return [*((pooler.hostname, pooler.port, pooler.name) for pooler in _reachable(service, fleet)), *own]
+    reachable = _reachable(service, fleet)
+    return [*((host, one.port, one.name) for one in reachable for host in _hostnames(service, one)), *own]
+
+
+def _hostnames(service: Service, pooler: Pooler) -> list[str]:
+    """How a service may call a pooler, its own way first: a container calls one beside it by its name."""
+    beside = service.compose_service and service.host == pooler.name and pooler.runtime.network_name
+    return [pooler.runtime.network_name, pooler.hostname] if beside else [pooler.hostname]
 
 
 def _front(service: Service, fleet: Fleet) -> tuple[str, int, tuple[Pooler, ...]]:
     """The address the service is to use, and the poolers that answer there."""
     if pooler := fleet.poolers.get(service.pooler):
-        if _is_own(pooler.hostname) and pooler.name != service.host:
+        host = _hostnames(service, pooler)[0]
+        if _is_own(host) and (pooler.name != service.host or service.compose_service):
             raise PoolwardError(
                 f"{pooler.name} is known as {pooler.hostname} only, which is no address of it on {service.host}.",
                 f'Give {pooler.name} an "address" in the inventory, or write "pooler": "host:port".',
             )
-        return pooler.hostname, pooler.port, (pooler,)
+        return host, pooler.port, (pooler,)
     host, port = split_address(service.pooler)
     poolers = _reachable(service, fleet)
     at = tuple(pooler for pooler in poolers if host in (pooler.name, pooler.hostname, pooler.address))
@@ -246,7 +255,8 @@ def _mode(pooler: Pooler, entry: Entry) -> str:
 def _same(service: Service, host: str, address: str, inventory_name: str, resolved: Resolved) -> bool:
     """Whether a name in the settings is this machine; by addresses where both have them, else by its name."""
     if _is_own(host):
-        return inventory_name == service.host
+        # In a container this is the container.
+        return inventory_name == service.host and not service.compose_service
     mine, theirs = _addresses(host, resolved), _addresses(address, resolved)
     if mine and theirs:
         return bool(mine & theirs)

@@ -49,8 +49,12 @@ class Login:
             )
 
 
-def log_in(host: Host, connection: Connection, address: Address, *, prepare: bool, unit: str = "") -> Login:
-    """Log in at this address from the service's host; raises PoolwardError with the reason it was refused.
+def log_in(
+    host: Host, connection: Connection, address: Address, *, prepare: bool, unit: str = "", container: str = ""
+) -> Login:
+    """Log in at this address from the service's host, or from within its container there (an id).
+
+    Raises PoolwardError with the reason it was refused.
 
     `unit` is the service's, whose user it is done as where the address is a Unix socket. There psql does it, which
     prepares nothing: that its pooler keeps prepared statements is left to what is known of its version and settings.
@@ -62,7 +66,8 @@ def log_in(host: Host, connection: Connection, address: Address, *, prepare: boo
     if is_socket(address.host):
         answer = _over_socket(host, {**keywords, "port": address.port}, unit)
     else:
-        with tunnel.through(host, address.host, address.port) as port:
+        path = tunnel.out_of(host, container, *address[:2]) if container else tunnel.through(host, *address[:2])
+        with path as port:
             answer = _answer({"keywords": {**keywords, "hostaddr": "127.0.0.1", "port": port}, "prepare": prepare})
     if not answer["ok"]:
         raise PoolwardError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import socket
 from collections.abc import Iterator
 
@@ -10,7 +11,7 @@ import gevent
 from paramiko import Channel, SSHException, Transport
 from pyinfra.api import Host
 
-from poolward import remote
+from poolward import remote, shell
 from poolward.errors import CommandFailed
 
 _CHUNK = 65536
@@ -40,6 +41,28 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
         pump.kill()
         server.close()
         channel.close()
+
+
+@contextlib.contextmanager
+def out_of(host: Host, container: str, address: str, port: int) -> Iterator[int]:
+    """The same, as seen from within a container of the host: through its own network, by its own names."""
+    unit = f"poolward-path-{secrets.token_hex(4)}"
+    opening = shell.script(
+        "open_path",
+        f"open a path to {address}:{port} from within the container",
+        30,
+        parts=["container_names"],
+        container=container,
+        address=address,
+        address_port=port,
+        unit=unit,
+    )
+    try:
+        found = int(remote.must(host, opening))
+        with through(host, "127.0.0.1", found) as here:
+            yield here
+    finally:
+        remote.run(host, shell.script("close_path", "close the path out of the container", 15, unit=unit))
 
 
 def _transport(host: Host) -> Transport:

@@ -1,7 +1,8 @@
 """What is true now: frozen records parsed from what a host printed. Unknown is never empty: it is None or an error."""
 
 from poolward.observed._answer import Unreadable, sections, unindented
-from poolward.observed.application import ApplicationState, Process, ServiceState, SettingsFile
+from poolward.observed.application import ApplicationState, Process, ServiceState
+from poolward.observed.composed import SettingsFile
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState, Route
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic

@@ -5,24 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from poolward.observed import composed
 from poolward.observed._answer import Unreadable, sections
+from poolward.observed.composed import Container, SettingsFile, Written
 from poolward.observed.sessions import Socket, read_sockets, run_by_commands
-
-
-@dataclass(frozen=True)
-class SettingsFile:
-    """A settings file as it is on the host; its bytes are in no `repr`, because there are passwords in them."""
-
-    owner: str
-    group: str
-    mode: str
-    changed: float
-    """When it was changed last (ctime), in seconds of the epoch."""
-    content: bytes = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -59,7 +49,11 @@ class ServiceState:
     unfinished: SettingsFile | None = None
     """What was being written when a write broke off: what is there now is nobody's."""
     unreadable: str = ""
-    """Why a command of the operator's did not print the settings."""
+    """Why a command did not print the settings."""
+    written: Written | None = None
+    """Where Docker Compose reads the settings from: then `settings` are the values as it reads them."""
+    containers: tuple[Container, ...] = ()
+    """What it runs in, where Docker Compose made that."""
 
     @property
     def text(self) -> SettingsFile | None:
@@ -73,7 +67,12 @@ class ServiceState:
 
     @property
     def has_old_process(self) -> bool:
-        """Whether a process of it may have been started before the settings were changed last."""
+        """Whether a process of it may have been started before the settings were changed last.
+
+        A container is what it was made with. When its file was changed says nothing: it may be one for many services.
+        """
+        if self.written is not None:
+            return any(not self.written.made(container) for container in self.containers)
         started = self.process.started if self.process else None
         if started is None:
             return False
@@ -104,7 +103,14 @@ class ApplicationState:
             return cls(
                 float(found["clock"][0]),
                 {name: _service(name, found) for name in names},
-                read_sockets(found["sockets"], found["processes"], _claimed(names, found), host),
+                read_sockets(
+                    found["sockets"],
+                    found["processes"],
+                    _claimed(names, found),
+                    host,
+                    found.get("container sockets", []),
+                    found.get("translated", []),
+                ),
                 _owners(names, found),
             )
         except (KeyError, IndexError, ValueError, binascii.Error) as error:
@@ -114,16 +120,23 @@ class ApplicationState:
 
 def _service(name: str, found: Mapping[str, list[str]]) -> ServiceState:
     unproved = "\n".join(found.get(f"unproved {name}", [])).strip()
+    written = composed.written(
+        _file(found.get(f"written {name}", [])),
+        _file(found.get(f"original {name}", [])),
+        "".join(found.get(f"rendered {name}", [])),
+    )
     return ServiceState(
         path="".join(found.get(f"path {name}", [])),
         process=_process(name, found),
-        settings=_file(found.get(f"settings {name}", [])),
+        settings=written.settings if written else _file(found.get(f"settings {name}", [])),
         before=_file(found.get(f"before {name}", [])),
         unproved=json.loads(unproved) if unproved else None,
         health="".join(found.get(f"health {name}", [])),
         errors=_errors("".join(found.get(f"errors {name}", []))),
         unfinished=_file(found.get(f"unfinished {name}", [])),
         unreadable="".join(found.get(f"unreadable {name}", [])),
+        written=written,
+        containers=composed.containers("".join(found.get(f"containers {name}", []))),
     )
 
 
@@ -144,6 +157,8 @@ def _file(lines: list[str]) -> SettingsFile | None:
 
 
 def _process(name: str, found: Mapping[str, list[str]]) -> Process | None:
+    if f"containers {name}" in found:
+        return _contained(composed.containers("".join(found[f"containers {name}"])))
     if f"processes {name}" in found:
         return _processes([line.split() for line in found[f"processes {name}"]])
     return _unit(found[f"unit {name}"]) if f"unit {name}" in found else None
@@ -158,6 +173,16 @@ def _unit(lines: list[str]) -> Process:
         started=started,
         incarnation=started,
     )
+
+
+def _contained(containers: Sequence[Container]) -> Process:
+    """A service is as well as the container that is worst off."""
+    if not containers:
+        return Process("it has no container", running=False, started=None, incarnation=None)
+    worst = min(containers, key=lambda one: one.running)
+    begun = [_rfc3339(one.started) for one in containers if one.running]
+    oldest = min(begun, default=None)
+    return Process(f"the container {worst.name} is {worst.status}", worst.running, oldest, max(begun, default=None))
 
 
 def _processes(rows: list[list[str]]) -> Process:
@@ -203,6 +228,12 @@ def _owners(names: Iterable[str], found: Mapping[str, list[str]]) -> dict[int, s
         for pid, owner in claims:
             owners[int(pid)] = owner if owners.get(int(pid), owner) == owner else ""
     return owners
+
+
+def _rfc3339(text: str) -> float:
+    """Read `2026-11-23T09:16:22.726698123Z`, as Docker writes it."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return datetime.strptime(f"{whole}+0000", "%Y-%m-%dT%H:%M:%S%z").timestamp() + float(f"0.{fraction or 0}")
 
 
 def _timestamp(text: str) -> float | None:

@@ -51,7 +51,10 @@ class Socket:
     """The systemd unit the process belongs to, or `run_by_commands` of its service; empty where it belongs to none."""
     program: str
     local: Endpoint
+    """As the other side sees it: the address of a container may be translated on its way out of the host."""
     peer: Endpoint
+    container: str = ""
+    """The container whose network it is in; empty for the host's own."""
 
 
 def run_by_commands(service: str) -> str:
@@ -162,28 +165,44 @@ class Traffic:
 
 
 def read_sockets(
-    sockets: Iterable[str], processes: Iterable[str], claimed: Mapping[int, str] | None = None, host: str = ""
+    sockets: Iterable[str],
+    processes: Iterable[str],
+    claimed: Mapping[int, str] | None = None,
+    host: str = "",
+    in_containers: Iterable[str] = (),
+    translated: Iterable[str] = (),
 ) -> tuple[Socket, ...]:
     """The sockets `ss` printed on a host, one per process that holds them; raises Unreadable for an unclear line.
 
     A socket whose process ended between the two looks keeps an empty unit and program. `claimed` says of processes
-    whose they are, over their unit.
+    whose they are, over their unit. Those `in_containers` have the container's name and a tab in front; `translated`
+    says of their addresses what conntrack makes of them.
     """
+    seen_as = dict(map(_translation, filter(None, translated)))
+    printed = [("", line) for line in filter(None, sockets)]
+    printed += [(name, line) for name, _, line in (line.partition("\t") for line in filter(None, in_containers))]
     known: dict[int, tuple[str, str]] = {}
     for line in processes:
         pid, unit, program = line.split("\t", 2)
         owner = (claimed or {}).get(int(pid), "" if unit == "-" else unit)
         known[int(pid)] = (owner, told(program))
     found: list[Socket] = []
-    for line in filter(None, sockets):
+    for container, line in printed:
         words = line.split(None, 4)
         try:
             local, peer = (Endpoint.parse(word).seen_on(host) for word in words[2:4])
         except (IndexError, ValueError) as error:
             raise Unreadable(f"A socket could not be read: {line[:80]!r}.") from error
         pids = sorted({int(pid) for pid in re.findall(r"pid=(\d+)", words[4] if len(words) > 4 else "")})
-        found += [Socket(pid, *known.get(pid, ("", "")), local, peer) for pid in pids or [0]]
+        local = seen_as.get((local, peer), local) if container else local
+        found += [Socket(pid, *known.get(pid, ("", "")), local, peer, container) for pid in pids or [0]]
     return tuple(found)
+
+
+def _translation(line: str) -> tuple[tuple[Endpoint, Endpoint], Endpoint]:
+    words = line.split()
+    local, peer, outside = (Endpoint.of(words[at], words[at + 1]) for at in (0, 2, 4))
+    return (local, peer), outside
 
 
 def told(command_line: str) -> str:

@@ -1,7 +1,7 @@
 # Services of an application host, and every socket it has to a database or a pooler.
 # variables: services (one per line, separated by tabs, - where there is none: name, health URL or ! and a command, and
 #   quoted for eval the variables that say how it runs and where its settings are), ports (of the databases and
-#   poolers), health_timeout (seconds), with_ancestors (of the processes with a connection)
+#   poolers), health_timeout (seconds), with_ancestors (of the processes with a connection), with_containers
 tab=$(printf '\t')
 
 file() { # file PATH: owner, group, mode and time of the last change, and the bytes, of which nothing is printed
@@ -28,6 +28,19 @@ status_of() { # status_of URL: its HTTP status, with whatever this host has to a
         timeout "$health_timeout" bash -c 'exec 3<>"/dev/tcp/$0/$1"; printf "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n" "$2" "$0" >&3
             read -r _ status _ <&3; printf "%s" "$status"' "${address%:*}" "$port" "$path"
     fi
+}
+
+# What this host makes of its containers' addresses on their way out: the end of a connection as its socket has it, and as
+# the other side sees it. The first two addresses and ports of a line of conntrack are the way there, the others the way back.
+translated() {
+    { cat /proc/net/nf_conntrack 2>/dev/null || conntrack -L -p tcp 2>/dev/null || :; } | awk -v ports="$(echo $ports)" '
+        BEGIN { split(ports, list, " "); for (one in list) wanted[list[one]] = 1 }
+        / ESTABLISHED / {
+            n = 0
+            for (i = 1; i <= NF; i++) if ($i ~ /^(src|dst|sport|dport)=/) { n++; sub(/^[a-z]*=/, "", $i); field[n] = $i }
+            if (field[4] in wanted && (field[1] != field[6] || field[3] != field[8]))
+                print field[1], field[3], field[2], field[4], field[6], field[8]
+        }'
 }
 
 section clock
@@ -71,6 +84,21 @@ filter=
 for port in $ports; do filter="${filter:+$filter or }dport = :$port"; done
 found=$(ss -Htnp state established "( $filter )")
 printf '%s\n' "$found"
+if [ -n "$with_containers" ]; then
+    section "container sockets"
+    in_containers=$(containers_with_network | while read -r pid container; do
+        if seen=$(nsenter --target "$pid" --net -- ss -Htnp state established "( $filter )"); then
+            [ -z "$seen" ] || printf '%s\n' "$seen" | sed "s#^#$container$tab#"
+        elif [ -d "/proc/$pid" ]; then
+            fail "the sockets of the container $container cannot be seen"
+        fi
+    done)
+    printf '%s\n' "$in_containers"
+    found="$found
+$in_containers"
+    section translated
+    translated
+fi
 section processes
 pids=$(printf '%s\n' "$found" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u)
 for pid in $pids; do

@@ -17,12 +17,7 @@ process_commands() {
 
     show_process() {
         section "processes $name"
-        found=$(processes)
-        boot=$(awk -v now="$(date +%s.%N)" '{ printf "%.3f", now - $1 }' /proc/uptime)
-        for pid in $found; do
-            sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk -v pid="$pid" -v boot="$boot" -v hertz="$(getconf CLK_TCK)" \
-                '{ printf "%s %s %.3f\n", pid, $20, boot + $20 / hertz }'
-        done
+        show_started "$(processes)"
     }
 
     # What it says goes to the host's journal, and no process it leaves behind holds this command's output.
@@ -33,6 +28,15 @@ process_commands() {
     }
     owns_cgroup() { return 1; }
     end_run() { :; }
+}
+
+# show_started PIDS: of each when it was started, in ticks since the host was and in seconds of the epoch.
+show_started() {
+    boot=$(awk -v now="$(date +%s.%N)" '{ printf "%.3f", now - $1 }' /proc/uptime)
+    for pid in $1; do
+        sed 's/.*) //' "/proc/$pid/stat" 2>/dev/null | awk -v pid="$pid" -v boot="$boot" -v hertz="$(getconf CLK_TCK)" \
+            '{ printf "%s %s %.3f\n", pid, $20, boot + $20 / hertz }'
+    done
 }
 
 # Whether a process belongs to a command of Poolward's, which has a service's whole declaration in its command line.

@@ -18,7 +18,15 @@ from poolward.shell import Command, Variable
 _READING = ("read_command", "processes_command")
 _READING_SECONDS = 20
 """What the operator's commands that only read may take, each."""
-PARTS = ("settings_env_file", "settings_commands", "process_unit", "process_commands")
+PARTS = (
+    "compose",
+    "settings_env_file",
+    "settings_compose",
+    "settings_commands",
+    "process_unit",
+    "process_compose",
+    "process_commands",
+)
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,18 @@ class Half:
 
 def settings_of(declared: Service) -> Half:
     """Where the settings of a service are."""
+    if declared.compose_service and not declared.read_command:
+        path = declared.env_file or declared.compose_file
+        place = f"/var/lib/poolward/services/{declared.name}"
+        return Half(
+            "settings_compose",
+            (("settings_file", path), *_compose(declared)),
+            path,
+            "env_file" if declared.env_file else "compose_file",
+            by_hand=(f"(diff {place}/original {path} || vi {path})",),
+            before=f"{place}/original",
+            mark=place,
+        )
     if declared.env_file:
         path = declared.env_file
         before = f"{path}.before-poolward"
@@ -75,6 +95,15 @@ def settings_of(declared: Service) -> Half:
 
 def process_of(declared: Service) -> Half:
     """How a service runs."""
+    if declared.compose_service:
+        return Half(
+            "process_compose",
+            _compose(declared),
+            f"{declared.compose_service} of {declared.compose_file}",
+            "compose_service",
+            log=f"docker compose -f {declared.compose_file} logs {declared.compose_service}",
+            by_hand=(f"docker compose -f {declared.compose_file} up -d --no-deps {declared.compose_service}",),
+        )
     if declared.unit:
         return Half(
             "process_unit",
@@ -97,6 +126,10 @@ def process_of(declared: Service) -> Half:
     return Half()
 
 
+def _compose(declared: Service) -> tuple[tuple[str, str], ...]:
+    return ("compose_file", declared.compose_file), ("compose_service", declared.compose_service)
+
+
 def variables(declared: Service) -> dict[str, str]:
     """What the scripts have to know of a service."""
     settings, process = settings_of(declared), process_of(declared)
@@ -113,16 +146,18 @@ def observe(asked: Iterable[Mapping[str, str]], ports: Iterable[str], health_tim
     """The command that looks at services of one host; of each its `name`, `health` and other variables."""
     questions = [dict(one) for one in asked]
     commands = [word for one in questions for word in one if word in _READING]
+    composed = [one for one in questions if one.get("compose_service")]
     lines = [_line(one) for one in questions]
     return shell.script(
         "observe_services",
         "look at its services",
-        20 + health_timeout * len(lines) + _READING_SECONDS * len(commands),
+        20 + health_timeout * len(lines) + _READING_SECONDS * (len(commands) + len(composed)),
         parts=PARTS,
         services=lines,
         ports=ports,
         health_timeout=health_timeout,
-        with_ancestors="processes_command" in commands,
+        with_ancestors="processes_command" in commands or bool(composed),
+        with_containers=bool(composed),
     )
 
 

@@ -13,14 +13,7 @@ settings_env_file() {
     settings_are() { printf '%s' "$1" | base64 -d | cmp -s - "$path"; }
     keep_settings() { cp --preserve=all "$path" "$before.part"; }
 
-    put_settings() { # put_settings WANTED: in one step, with owner, mode and attributes as they are
-        cp --preserve=all "$path" "$path.poolward-new"
-        printf '%s' "$1" | base64 -d >"$path.poolward-new"
-        printf '%s' "$1" | base64 -d | cmp -s - "$path.poolward-new" || fail "$path could not be written whole"
-        sync "$path.poolward-new"
-        mv -f "$path.poolward-new" "$path"
-        sync "${path%/*}"
-    }
+    put_settings() { write_in_place "$path" "$1"; }
 
     return_settings() { # In one rename: it needs no room, and a full disk is a reason to come here.
         [ -f "$before" ] || fail "$before is not there"
@@ -31,4 +24,13 @@ settings_env_file() {
     }
     tidy_settings() { rm -f "$path.poolward-new"; }
     forget_settings() { rm -f "$before"; }
+}
+
+write_in_place() { # write_in_place PATH BASE64: in one step, with owner, mode and attributes as they are
+    cp --preserve=all "$1" "$1.poolward-new"
+    printf '%s' "$2" | base64 -d >"$1.poolward-new"
+    printf '%s' "$2" | base64 -d | cmp -s - "$1.poolward-new" || fail "$1 could not be written whole"
+    sync "$1.poolward-new"
+    mv -f "$1.poolward-new" "$1"
+    sync "${1%/*}"
 }

@@ -1,0 +1,91 @@
+"""A service as Docker Compose has it: what its files say, and what its containers were made with."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from poolward import env_file
+
+
+@dataclass(frozen=True)
+class SettingsFile:
+    """A settings file as it is on the host; its bytes are in no `repr`, because there are passwords in them."""
+
+    owner: str
+    group: str
+    mode: str
+    changed: float
+    """When it was changed last (ctime), in seconds of the epoch."""
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Container:
+    """A container of a service, running or not."""
+
+    id: str
+    name: str
+    status: str
+    """Docker's word: `running`, `restarting`, `exited` …"""
+    started: str
+    environment: Mapping[str, str] = field(repr=False)
+    """What it was made with; there are passwords in it."""
+
+    @property
+    def running(self) -> bool:
+        return self.status == "running"
+
+
+@dataclass(frozen=True)
+class Written:
+    """The file that Compose reads settings from, and what Compose makes of it."""
+
+    file: SettingsFile
+    original: SettingsFile | None
+    """The file before the last move, for how it wrote the values."""
+    environment: Mapping[str, str] = field(repr=False)
+    """All that Compose would give to a container now."""
+
+    @property
+    def settings(self) -> SettingsFile:
+        """The values as an environment file, in place of what only Compose can read."""
+        valid = {name: value for name, value in self.environment.items() if name.isidentifier()}
+        return replace(self.file, content=env_file.replaced(b"", valid))
+
+    def made(self, container: Container) -> bool:
+        """Whether a container has these values: it is not older than they are."""
+        return all(container.environment.get(name) == value for name, value in self.environment.items())
+
+
+def containers(printed: str) -> tuple[Container, ...]:
+    """Read what `docker inspect` prints, in base64."""
+    found = json.loads(base64.b64decode(printed, validate=True)) if printed else []
+    return tuple(
+        Container(
+            id=one["Id"],
+            name=one["Name"].lstrip("/"),
+            status=one["State"]["Status"],
+            started=one["State"]["StartedAt"],
+            environment=dict(line.partition("=")[::2] for line in one["Config"]["Env"] or ()),
+        )
+        for one in found
+    )
+
+
+def written(file: SettingsFile | None, original: SettingsFile | None, rendered: str) -> Written | None:
+    """Read a service's name, a blank, and in base64 what `docker compose config --format json` prints of it.
+
+    What that prints is a Compose file again, in which a dollar is written twice. None where there is nothing.
+    """
+    if file is None or not rendered:
+        return None
+    service, _, printed = rendered.partition(" ")
+    environment = json.loads(base64.b64decode(printed, validate=True))["services"][service].get("environment") or {}
+    return Written(
+        file,
+        original,
+        {name: str(value).replace("$$", "$") for name, value in environment.items() if value is not None},
+    )

@@ -1,0 +1,2 @@
+# variables: unit
+systemctl stop "$unit-*.service" 2>/dev/null || :

@@ -1,0 +1,31 @@
+# A service of Docker Compose's.
+# variables: name, compose_file, compose_service
+process_compose() {
+    show_process() {
+        ids=$(compose_containers)
+        section "containers $name"
+        # shellcheck disable=SC2086 - ids, one word each
+        [ -z "$ids" ] || docker inspect $ids | base64 -w0
+        printf '\n'
+        section "processes $name"
+        show_started "$(processes)"
+    }
+
+    processes() {
+        for id in $(compose_containers); do
+            pid=$(docker inspect --format '{{.State.Pid}}' "$id") || continue
+            [ "$pid" = 0 ] || processes_in "$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null)"
+        done
+    }
+
+    # What it says may quote its environment, so of its words only the engine's own errors are shown.
+    restart_process() {
+        status=0
+        said=$(compose 100 --progress plain up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 8>&-) || status=$?
+        [ "$status" != 0 ] || return 0
+        printf '%s\n' "$said" | grep '^Error' | tail -n 1 | cut -c 1-300 >&2 || :
+        fail "docker compose up -d $compose_service ended with $status"
+    }
+    owns_cgroup() { return 1; }
+    end_run() { :; }
+}

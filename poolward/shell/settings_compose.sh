@@ -1,0 +1,46 @@
+# Settings in a file that Docker Compose reads: an env_file, or the Compose file itself, which other services share. So
+# the way back is no whole file: kept are the values as they were, and the file for how it wrote them.
+# variables: name, settings_file, compose_file, compose_service
+settings_compose() {
+    path=$(readlink -e -- "$settings_file") || path=$settings_file
+    place=$state_dir/services/$name
+    before=$place/before
+    unproved=$place/unproved
+    original=$place/original
+
+    show_settings() {
+        section "written $name"
+        file "$path"
+        section "original $name"
+        file "$original"
+        if rendered=$(encoded compose 15 config --format json "$compose_service" 2>/dev/null); then
+            section "rendered $name"
+            printf '%s %s\n' "$compose_service" "$rendered"
+        else
+            section "unreadable $name"
+            printf 'docker compose config fails for it\n'
+        fi
+    }
+    make_room() { mkdir -p "$place"; }
+    settings_are() { printf '%s' "$1" | base64 -d | cmp -s - "$path"; }
+    keep_settings() { # by standard input one more line: the values, as an environment file in base64
+        read -r values
+        cp --preserve=all "$path" "$original.part"
+        sync "$original.part"
+        mv -f "$original.part" "$original"
+        printf '%s' "$values" | base64 -d >"$before.part"
+    }
+    put_settings() { write_in_place "$path" "$1"; }
+    return_settings() { # by standard input two lines of base64: the file as it is, and as it shall be
+        read -r expected
+        read -r wanted
+        settings_are "$expected" || fail "its settings were changed by somebody else meanwhile"
+        put_settings "$wanted"
+    }
+    tidy_settings() {
+        rm -f "$path.poolward-new" "$original.part"
+        [ -f "$before" ] || rm -f "$original"
+        rmdir "$place" 2>/dev/null || :
+    }
+    forget_settings() { rm -f "$before" "$original"; }
+}
