@@ -133,6 +133,7 @@ services = [  # in the order they move: the heaviest first
         "host": "dock1",
         "compose_file": "/srv/stack/compose.yml",
         "compose_service": "analytics_mcp",
+        "url_variables": ["DATABASE_URL"],
         "direct": "session-level SET and options; a minor consumer",
     },
 ]

@@ -134,7 +134,11 @@ def closable(
     seen = watch.look(run.state, run.fleet, witness.asked(run.fleet.services)).seen
     plan = DirectPaths(run, "close")
     found: list[Path] = []
+    contained = {move.service.name for move in moves if move.service.compose_service}
     for knock in (knock for name in sorted(names) for knock in by_service[name] if not chosen or name in chosen):
+        if knock.service in contained:
+            plan.left.append(f"the path of {knock.service}, whose container has another address each time it is made")
+            continue
         try:
             address = knock.tried().seen_from
         except PoolwardError as error:

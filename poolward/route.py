@@ -20,6 +20,7 @@ from poolward import (
     moving,
     names,
     recreation,
+    rewriting,
     service,
     survey,
     target,
@@ -80,6 +81,7 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
         for one in now:
             found = every.states[one.service.name]
             problems += _refusals(one, found, seen)
+            problems += _unwritable(one, found)
             problems += [] if found.unproved is not None else recreation.problems(one.host, one.service, found)
         problems += _hazards(state, fleet, every, now)
         bills = _bills(seen, every, now)
@@ -208,6 +210,18 @@ def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
                 [setting.partition("=")[0] for setting in pinned],
             )
     return found
+
+
+def _unwritable(one: Move, state: ServiceState) -> list[Problem]:
+    """Why its settings could not be rewritten, said before anything is tried."""
+    try:
+        changes = service.moved_variables(one.service, moving.variables(one.service, state), one.wanted)
+        rewriting.switched(one.service, state, changes)
+    except Refused as refused:
+        return list(refused.problems)
+    except PoolwardError as error:
+        return [Problem(one.service.where, error.message, error.hint)]
+    return []
 
 
 def _hazards(state: State, fleet: Fleet, every: Every, now: Sequence[Move]) -> list[Problem]:

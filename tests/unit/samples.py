@@ -48,6 +48,12 @@ def lab(**changes: Any) -> Fleet:
     return declaration.read(hosts(**changes), GROUPS)
 
 
+def docker() -> Fleet:
+    """The lab's Docker host, which is a fleet of its own."""
+    everywhere = {**group_data("all"), **group_data("docker"), "ssh_hostname": "192.0.2.41"}
+    return declaration.read({"dock1": everywhere}, {group: ["dock1"] for group in GROUPS})
+
+
 def config(pooler: str, version: Version | None = None, **changes: Any) -> PoolerConfig:
     """What a pooler of the lab should be; pool3 is declared as the others are."""
     declared = pooler if pooler in GROUPS["poolers"] else "pool1"

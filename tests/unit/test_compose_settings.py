@@ -1,4 +1,4 @@
-"""Values in Compose files and env_files: what changes is exchanged in place, every other byte stays, doubt is refused."""
+"""Values in Compose files and env_files: what changes is exchanged, every other byte stays, doubt is refused."""
 
 from __future__ import annotations
 

@@ -21,6 +21,9 @@ def test_a_process_has_ended_once_it_was_killed_even_where_its_parent_never_asks
         assert process.stdout
         child = int(process.stdout.readline())
         try:
+            until(
+                "the parent knows of no child", lambda: Path(f"/proc/{process.pid}/comm").read_text() == "sleep\n", 10
+            )
             assert lease._started(child) != ""
             os.kill(child, signal.SIGKILL)
             until("it has ended", lambda: lease._started(child) == "", timeout=10)

@@ -1,0 +1,161 @@
+"""Services of Docker Compose's: what is told of them, whose their sockets are, what is written."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from poolward import env_file, evidence, recreation, rewriting
+from poolward.dsn import Connection
+from poolward.errors import PoolwardError
+from poolward.evidence import Seen
+from poolward.observed import ApplicationState
+from poolward.observed.sessions import Backend, Endpoint, Sessions, Traffic, run_by_commands
+from poolward.service import Service
+from poolward.target import standing, target
+from tests.unit.samples import docker
+
+OWNER = run_by_commands("web")
+DECLARED = Service(
+    "web", "dock1", compose_file="/srv/c.yml", compose_service="web", host_variable="DB_HOST", pooler="dock1"
+)
+FILE = b"services:\n  web:\n    environment: {DB_HOST: db, PASSWORD: a$$b}\n"
+
+
+def encoded(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def told(rendered: Mapping[str, str | None], made_with: list[str], *more: str, status: str = "running") -> list[str]:
+    container = {
+        "Id": "c0ffee",
+        "Name": "/stack-web-1",
+        "State": {"Status": status, "StartedAt": "2026-11-23T09:16:22.5Z"},
+        "Config": {"Env": made_with},
+    }
+    config = {"services": {"cache": {"environment": None}, "web": {"environment": rendered}}}
+    return [
+        *("@service web", "@containers web", encoded(json.dumps([container]).encode()), "@processes web", "7 1 9.0"),
+        *("@path web", "/srv/c.yml", "@written web", "root root 600", "99999999999.0", encoded(FILE)),
+        *(f"@rendered web\nweb {encoded(json.dumps(config).encode())}".splitlines()),
+        *more,
+    ]
+
+
+def host(*said: str) -> ApplicationState:
+    sockets = [
+        'db-client\t0 0 172.18.0.9:40001 172.18.0.2:5432 users:(("web",pid=7,fd=5))',
+        'db-client\t0 0 172.18.0.9:40002 10.0.0.21:6432 users:(("web",pid=7,fd=6))',
+        'other\t0 0 172.18.0.8:40003 172.18.0.2:5432 users:(("x",pid=9,fd=5))',
+    ]
+    processes = ["7\tdocker-c0ffee.scope\t/srv/web", "9\tdocker-b0b.scope\t/srv/other"]
+    return ApplicationState.parse(
+        [
+            *("@clock", "1000.5", *said, "@sockets", "@container sockets", *sockets),
+            *("@translated", "172.18.0.9 40002 10.0.0.21 6432 10.0.0.41 61234"),
+            *("@processes", *processes, "@ancestors", "7 1", "9 1", "@end"),
+        ],
+        "dock1",
+    )
+
+
+def test_its_settings_are_what_compose_reads_and_it_runs_with_what_its_container_was_made_with() -> None:
+    made_with = ["PATH=/bin", "DB_HOST=db", "PASSWORD=a$b"]
+    state = host(*told({"DB_HOST": "db", "PASSWORD": "a$$b", "UNSET": None}, made_with)).services["web"]
+    assert state.text
+    assert env_file.variables(state.text.content) == {"DB_HOST": "db", "PASSWORD": "a$b"}
+    assert state.runs_with_settings  # although the file was changed long after: other services are in it, too
+    assert state.process
+    assert state.process.told == "the container stack-web-1 is running"
+    assert not host(*told({"DB_HOST": "pgbouncer"}, made_with)).services["web"].runs_with_settings
+    assert not host(*told({"DB_HOST": "db"}, made_with, status="restarting")).services["web"].runs_with_settings
+
+
+def test_its_sockets_are_its_own_and_those_of_other_containers_theirs() -> None:
+    found = host(*told({}, []))
+    assert [(one.unit, one.container, str(one.local)) for one in found.sockets] == [
+        (OWNER, "db-client", "172.18.0.9:40001"),
+        (OWNER, "db-client", "10.0.0.41:61234"),  # as the pooler sees it
+        ("docker-b0b.scope", "other", "172.18.0.8:40003"),
+    ]
+
+
+def looked(found: ApplicationState, *log: str) -> Seen:
+    ends = [one.local for one in found.sockets if one.peer.port == 5432]
+    backends = [Backend(n, "shop", "app", "", end, "idle", False, 1, 1) for n, end in enumerate(ends)]
+    traffic = Traffic(0.0, (), (), 0.0, log)
+    return Seen({"dock1": found.sockets}, {"db1": Sessions(0.0, 97, tuple(backends))}, {"pool1": traffic})
+
+
+def test_whoever_goes_past_the_pooler_is_named_with_its_container() -> None:
+    (bypass,) = evidence.bypasses(looked(host(*told({}, []))), {"dock1": [OWNER]})
+    assert "pid 9 /srv/other in the container other at 172.18.0.8:40003" in str(bypass)
+
+
+def test_a_pooler_s_complaint_about_another_container_is_not_its_own() -> None:
+    def complaints(address: str) -> list[str]:
+        look = looked(host(*told({}, [])), f"C-0x1: shop/app@{address}:5 closing because: no such database")
+        return evidence.complaints(look, "dock1", OWNER, [])
+
+    assert complaints("172.18.0.9")
+    assert not complaints("172.18.0.8")
+
+
+def test_what_it_is_made_from_must_be_what_it_was_made_with() -> None:
+    state = host(*told({"DB_HOST": "db", "MODE": "new"}, ["DB_HOST=db", "MODE=old"])).services["web"]
+    assert list(recreation._differences(state)) == [
+        "its files say another MODE than the container stack-web-1 was made with"
+    ]
+    fine = [" DRY-RUN MODE -  Container stack-web-1  Running"]
+    anew = [" DRY-RUN MODE -  Container creator-1  Recreate", " DRY-RUN MODE -  Container creator-1  Starting"]
+    assert list(recreation._would_do(fine, DECLARED)) == []
+    assert list(recreation._would_do([fine[0].replace("stack-web", "creator")], DECLARED)) == []
+    assert "changed since its container was made" in next(iter(recreation._would_do(anew, DECLARED)))
+    assert "cannot tell" in next(iter(recreation._would_do([], DECLARED)))
+    assert "too old" in next(iter(recreation._would_do(["unknown flag: --dry-run"], DECLARED)))
+
+
+def lines(text: str) -> list[bytes]:
+    return [base64.b64decode(line) for line in text.splitlines()]
+
+
+def test_the_way_back_is_its_own_words_in_a_file_that_others_share() -> None:
+    state = host(*told({"DB_HOST": "db", "PASSWORD": "a$$b"}, [])).services["web"]
+    there, moved, values = lines(rewriting.switched(DECLARED, state, {"DB_HOST": "pgbouncer"}))
+    assert (there, moved) == (FILE, FILE.replace(b"db", b"pgbouncer"))
+    assert env_file.variables(values) == {"DB_HOST": "db", "PASSWORD": "a$b"}
+
+    others = b"# somebody was here\n"
+    way_back = ["@before web", "root root 600", "1.0", encoded(values), "@original web", "root root 600", "1.0"]
+    rendered = told({"DB_HOST": "pgbouncer", "PASSWORD": "a$$b"}, [], *way_back, encoded(FILE))
+    later = host(*(encoded(others + moved) if line == encoded(FILE) else line for line in rendered[:-1]), encoded(FILE))
+    for text in (
+        rewriting.taken_back(DECLARED, later.services["web"]),
+        rewriting.switched(DECLARED, later.services["web"], {"DB_HOST": "db"}),
+    ):
+        assert lines(text)[:2] == [others + moved, others + FILE]
+
+
+def test_what_compose_cannot_read_is_no_settings() -> None:
+    said = [line for line in told({}, []) if not line.startswith(("@rendered", "web "))]
+    state = host(*said, "@unreadable web", "docker compose config fails for it").services["web"]
+    assert (state.text, state.written, state.unreadable) == (None, None, "docker compose config fails for it")
+    assert not state.runs_with_settings
+
+
+def test_a_container_calls_a_pooler_beside_it_by_its_name_and_itself_localhost() -> None:
+    def connected(host: str, port: int) -> Connection:
+        return Connection(shape="variables", host=host, port=port, database="tracksolid_db", user="postgres")
+
+    docker_fleet = docker()
+    declared = next(one for one in docker_fleet.services if one.name == "grafana")
+    assert target(declared, docker_fleet, connected("timescale_db", 5432)).address[:2] == ("pgbouncer", 6432)
+    variables = {"DB_HOST": "pgbouncer", "DB_PORT": "6432", "DB_NAME": "tracksolid_db", "DB_USER": "grafana_ro"}
+    assert standing(declared, variables, docker_fleet) == "pooled"
+    assert standing(declared, {**variables, "DB_HOST": "localhost"}, docker_fleet) == "unknown"
+    with pytest.raises(PoolwardError, match="neither a server nor a pooler"):
+        target(declared, docker_fleet, connected("127.0.0.1", 5432))
+    assert Endpoint("172.18.0.9", 1).host == ""
