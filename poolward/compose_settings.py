@@ -149,13 +149,23 @@ def _pieces(spelling: _Spelling) -> Iterator[tuple[int, str, bool]]:
 def _aligned(pieces: list[tuple[int, str, bool]], value: str) -> list[tuple[int, int]] | None:
     """Where in the value each piece is; None where it does not fit, or fits in more than one way."""
     found = []
-    for anything in ("(.*?)", "(.*)"):
-        pattern = "".join(anything if opaque else f"({re.escape(text)})" for _, text, opaque in pieces)
+    for anything in (".*?", ".*"):
+        shown = [_shown(text, anything) if opaque else re.escape(text) for _, text, opaque in pieces]
+        pattern = "".join(f"({one})" for one in shown)
         match = re.fullmatch(pattern, value, re.DOTALL)
         if match is None:
             return None
         found.append([match.span(group + 1) for group in range(len(pieces))])
     return found[0] if found[0] == found[1] else None
+
+
+def _shown(piece: str, anything: str) -> str:
+    """What a piece may stand for: a doubled sign for one, an escape for a sign or itself, a variable for anything."""
+    if piece in ("$$", "''"):
+        return re.escape(piece[0])
+    if piece.startswith("$"):
+        return anything
+    return re.escape(piece[1]) if re.fullmatch(r"\\[^\w]", piece) else ".{1,2}"
 
 
 def _in_env_file(text: str, name: str) -> _Spelling | None:

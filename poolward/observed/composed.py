@@ -61,15 +61,15 @@ class Written:
 
 
 def containers(printed: str) -> tuple[Container, ...]:
-    """Read what `docker inspect` prints, in base64."""
-    found = json.loads(base64.b64decode(printed, validate=True)) if printed else []
+    """Read what `docker inspect` prints of each, one a line, all of it in base64."""
+    found = [json.loads(line) for line in base64.b64decode(printed, validate=True).decode().splitlines()]
     return tuple(
         Container(
             id=one["Id"],
             name=one["Name"].lstrip("/"),
             status=one["State"]["Status"],
             started=one["State"]["StartedAt"],
-            environment=dict(line.partition("=")[::2] for line in one["Config"]["Env"] or ()),
+            environment=dict(line.partition("=")[::2] for line in one["Env"] or ()),
         )
         for one in found
     )

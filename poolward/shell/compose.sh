@@ -1,36 +1,51 @@
 # Docker Compose as it made a service's containers: the same project, files, directory and environment.
 # variables: compose_file, compose_service
-compose_containers() { # the ids of the service's containers, running or not
-    listed=$(docker ps --all --no-trunc --filter "label=com.docker.compose.service=$compose_service" \
-        --filter label=com.docker.compose.oneoff=False \
-        --format '{{.ID}} {{.Label "com.docker.compose.project.config_files"}}')
-    printf '%s\n' "$listed" | while read -r id files; do
-        if printf '%s\n' "$files" | tr , '\n' | grep -qxF -e "$compose_file" -e "$(readlink -f -- "$compose_file")"; then
-            printf '%s\n' "$id"
-        fi
-    done
-}
 
-compose_label() { docker inspect --format "{{index .Config.Labels \"com.docker.compose.$2\"}}" "$1"; }
+# list_containers: every container of this host in `listed`, one a line, separated by tabs: id, first process, name,
+# Compose's labels (service, whether it is a one-off, files, project, directory, environment file), and what a person
+# asks first, as JSON. One look at the engine, however many services are asked about.
+list_containers() {
+    all=$(docker ps --all --quiet --no-trunc)
+    listed=
+    [ -n "$all" ] || return 0
+    form="{{.Id}}$tab{{.State.Pid}}$tab{{.Name}}"
+    for label in service oneoff project.config_files project project.working_dir project.environment_file; do
+        form="$form$tab{{with index .Config.Labels \"com.docker.compose.$label\"}}{{.}}{{end}}"
+    done
+    form="$form$tab{\"Id\":{{json .Id}},\"Name\":{{json .Name}},\"State\":{{json .State}},\"Env\":{{json .Config.Env}}}"
+    # One that goes meanwhile makes docker fail, and the others are printed all the same.
+    # shellcheck disable=SC2086 - ids, one word each
+    listed=$(docker inspect --format "$form" $all 2>/dev/null) || :
+    [ -n "$listed" ] || fail "Docker does not tell of its containers"
+}
+tab=$(printf '\t') listed=
+
+compose_containers() { # the lines of the service's containers, running or not
+    [ -n "$listed" ] || list_containers
+    printf '%s\n' "$listed" | awk -F '\t' -v service="$compose_service" -v file="$compose_file" \
+        -v real="$(readlink -f -- "$compose_file")" '
+        $4 == service && $5 != "True" {
+            n = split($6, files, ",")
+            for (i = 1; i <= n; i++) if (files[i] == file || files[i] == real) { print; next }
+        }'
+}
+column() { cut -f "$1"; }
 
 # compose SECONDS ARGUMENT...
 compose() {
     patience=$1
     shift
-    ids=$(compose_containers)
+    made=$(compose_containers)
     given="--file $(quoted "$compose_file")"
-    if [ -n "$ids" ]; then
-        one=$(printf '%s\n' "$ids" | head -n 1)
-        project=$(compose_label "$one" project)
-        for id in $ids; do
-            [ "$(compose_label "$id" project)" = "$project" ] || fail "$compose_file runs as more than one project"
-        done
-        directory=$(compose_label "$one" project.working_dir)
-        files=$(compose_label "$one" project.config_files | tr , '\n')
-        variables_from=$(compose_label "$one" project.environment_file)
-        given="--project-name $(quoted "$project") --project-directory $(quoted "$directory")"
-        given="$given $(printf '%s\n' "$files" | while read -r one; do printf ' --file %s' "$(quoted "$one")"; done)"
+    if [ -n "$made" ]; then
+        [ "$(printf '%s\n' "$made" | column 7 | sort -u | wc -l)" = 1 ] || fail "$compose_file runs as more than one project"
+        one=$(printf '%s\n' "$made" | head -n 1)
+        given="--project-name $(quoted "$(printf '%s' "$one" | column 7)")"
+        given="$given --project-directory $(quoted "$(printf '%s' "$one" | column 8)")"
+        variables_from=$(printf '%s' "$one" | column 9)
         [ -z "$variables_from" ] || given="$given --env-file $(quoted "$variables_from")"
+        given="$given $(printf '%s\n' "$one" | column 6 | tr , '\n' |
+            while read -r file; do printf ' --file %s' "$(quoted "$file")"; done)"
     fi
     eval "set -- $given \"\$@\""
     timeout -k 5 "$patience" docker compose "$@"
@@ -40,14 +55,13 @@ quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 
 # Every container of this host with a network of its own: its first process and its name.
 containers_with_network() {
-    running=$(docker ps --quiet --no-trunc)
-    [ -n "$running" ] || return 0
-    # One that ends meanwhile has nothing to tell any more.
-    docker inspect --format '{{.State.Pid}} {{.Name}}' $running 2>/dev/null | while read -r pid name; do
+    known=$(readlink /proc/self/ns/net)
+    printf '%s\n' "$listed" | while IFS="$tab" read -r _ pid name _; do
+        [ "${pid:-0}" != 0 ] || continue
+        # One that has ended meanwhile has nothing to tell any more.
         network=$(readlink "/proc/$pid/ns/net") || continue
-        case " $known_networks " in *" $network "*) continue ;; esac
-        known_networks="$known_networks $network"
+        case " $known " in *" $network "*) continue ;; esac
+        known="$known $network"
         printf '%s %s\n' "$pid" "${name#/}"
     done
 }
-known_networks=$(readlink /proc/self/ns/net)

@@ -4,7 +4,7 @@
 section "dry run"
 if ! compose 30 --progress plain --dry-run up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 | tail -n 20; then :; fi
 section dependents
-ids=$(compose_containers)
+ids=$(compose_containers | column 1)
 running=$(docker ps --quiet --no-trunc)
 [ -z "$running" ] || docker inspect --format '{{.Name}} {{.HostConfig.NetworkMode}} {{.HostConfig.PidMode}} {{.HostConfig.IpcMode}}' $running |
     while read -r container modes; do

@@ -2,8 +2,6 @@
 # variables: services (one per line, separated by tabs, - where there is none: name, health URL or ! and a command, and
 #   quoted for eval the variables that say how it runs and where its settings are), ports (of the databases and
 #   poolers), health_timeout (seconds), with_ancestors (of the processes with a connection), with_containers
-tab=$(printf '\t')
-
 file() { # file PATH: owner, group, mode and time of the last change, and the bytes, of which nothing is printed
     [ -f "$1" ] || return 0
     stat -c '%U %G %a' "$1"
@@ -43,6 +41,7 @@ translated() {
         }'
 }
 
+[ -z "$with_containers" ] || list_containers
 section clock
 date +%s.%N
 printf '%s\n' "$services" | while IFS="$tab" read -r name health handling; do

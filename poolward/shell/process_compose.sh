@@ -2,18 +2,15 @@
 # variables: name, compose_file, compose_service
 process_compose() {
     show_process() {
-        ids=$(compose_containers)
         section "containers $name"
-        # shellcheck disable=SC2086 - ids, one word each
-        [ -z "$ids" ] || docker inspect $ids | base64 -w0
+        compose_containers | cut -f 10- | base64 -w0
         printf '\n'
         section "processes $name"
         show_started "$(processes)"
     }
 
     processes() {
-        for id in $(compose_containers); do
-            pid=$(docker inspect --format '{{.State.Pid}}' "$id") || continue
+        for pid in $(compose_containers | column 2); do
             [ "$pid" = 0 ] || processes_in "$(sed -n 's/^0:://p' "/proc/$pid/cgroup" 2>/dev/null)"
         done
     }

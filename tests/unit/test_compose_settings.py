@@ -25,6 +25,7 @@ services:
       FOLDED: >-
         timescale_db
         5432
+      AWKWARD: "host=timescale_db password='p%w$$d\\\\\\\\\\\\'\\\"@:/?#&\\u00e9'"
   cron:
     environment:
     - PGHOST=timescale_db
@@ -40,6 +41,7 @@ READ = {
     "ESCAPED": "a\tb timescale_db",
     "FROM_ELSEWHERE": "timescale_db",
     "FOLDED": "timescale_db 5432",
+    "AWKWARD": "host=timescale_db password='p%w$d\\\\\\'\"@:/?#&é'",
 }
 ENV = """\
 # settings; not PGHOST=this
@@ -62,7 +64,7 @@ def moved(value: str) -> str:
     return value.replace("timescale_db", "pgbouncer").replace("5432", "6432")
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "QUOTED", "DOLLAR", "PORT", "ESCAPED"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "QUOTED", "DOLLAR", "PORT", "ESCAPED", "AWKWARD"])
 def test_in_a_compose_file_only_what_differs_is_written_anew(name: str) -> None:
     written = replaced(STACK.encode(), "web", READ, {name: moved(READ[name])}).decode()
     (line,) = set(written.splitlines()) - set(STACK.splitlines())

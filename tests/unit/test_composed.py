@@ -34,11 +34,11 @@ def told(rendered: Mapping[str, str | None], made_with: list[str], *more: str, s
         "Id": "c0ffee",
         "Name": "/stack-web-1",
         "State": {"Status": status, "StartedAt": "2026-11-23T09:16:22.5Z"},
-        "Config": {"Env": made_with},
+        "Env": made_with,
     }
     config = {"services": {"cache": {"environment": None}, "web": {"environment": rendered}}}
     return [
-        *("@service web", "@containers web", encoded(json.dumps([container]).encode()), "@processes web", "7 1 9.0"),
+        *("@service web", "@containers web", encoded(json.dumps(container).encode()), "@processes web", "7 1 9.0"),
         *("@path web", "/srv/c.yml", "@written web", "root root 600", "99999999999.0", encoded(FILE)),
         *(f"@rendered web\nweb {encoded(json.dumps(config).encode())}".splitlines()),
         *more,
