@@ -175,6 +175,10 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
     dsn = data.get("postgresql_dsn")
     if dsn is not None and (found := conninfo.problem(dsn)):
         problems.append(Problem(name, f"postgresql_dsn {found[0]}", found[1]))
+    container, superuser = data.get("postgresql_container"), data.get("postgresql_superuser")
+    if superuser and not container:
+        message = "postgresql_superuser is for a server in a container (postgresql_container)"
+        problems.append(Problem(name, message, "leave it out: on a host it is asked as its user postgres"))
     return Server(
         name=name,
         address=str(data.get("postgresql_address") or data.get("ssh_hostname") or name),
@@ -187,7 +191,8 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
         probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
         dsn=None if dsn is None else str(dsn),
         auth_query=knobs.auth_query,
-        container=str(data["postgresql_container"]) if data.get("postgresql_container") else None,
+        container=str(container) if container else None,
+        superuser=str(superuser) if superuser else None,
     )
 
 
