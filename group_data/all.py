@@ -105,7 +105,8 @@ pgbouncer_image = None
 # Where the host listens for it as well, as Compose writes it: ["127.0.0.1:6432:6432"]. Empty: its network alone.
 pgbouncer_publish = []
 # A database host with PostgreSQL in a container says so in its own data: postgresql_container = "timescale_db", and
-# postgresql_address = "timescale_db" where the pooler is on the same network. It is asked through docker exec.
+# postgresql_address = "timescale_db" where the pooler is on the same network. It is asked through docker exec,
+# as the container's POSTGRES_USER, else as postgres; where that is not its superuser: postgresql_superuser = "app".
 
 # Refuse to deploy on anything older, like "1.26.1", the first with fixes for all vulnerabilities known in October 2026.
 # None: known vulnerabilities of the installed package are named, and nothing is refused.

@@ -63,11 +63,13 @@ class Server:
     """The users that stand in userlist.txt on some pooler with an entry on this server."""
     container: str | None = None
     """The container on its host it runs in."""
+    superuser: str | None = None
+    """Who logs in there over its own socket; None: the container's POSTGRES_USER, else postgres."""
 
     @property
     def place(self) -> Place:
         """Where it is asked."""
-        return postgresql(self.port, self.container)
+        return postgresql(self.port, self.container, self.superuser)
 
     @property
     def own_roles(self) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
                 ).fetchone()
                 connection.commit()
     except psycopg.Error as error:
-        said = connection_free(str(error), request)
+        said = _connection_free(str(error), request)
         return {"ok": False, "error": said, "sqlstate": error.sqlstate or ""}
     assert row is not None
     took = round((time.monotonic() - start) * 1000)
@@ -45,7 +45,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def connection_free(text: str, request: dict[str, Any]) -> str:
+def _connection_free(text: str, request: dict[str, Any]) -> str:
     """libpq's message without what it repeats of the connection string."""
     password = str(request["keywords"].get("password") or "")
     lines = [line.strip() for line in text.splitlines() if line.strip()]

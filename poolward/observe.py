@@ -6,6 +6,7 @@ on that. The facts' own commands and parsers serve both ways.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Sequence
 
@@ -18,6 +19,9 @@ from poolward.fleet import Pooler, Server
 from poolward.observed import PoolerState, PoolerTraces, ServerState, ServerTraces
 
 FULL = ("too many clients already", "remaining connection slots are reserved")
+_NOT_ITS_SUPERUSER = re.compile(
+    r'role ".*" does not exist|authentication failed for user|no password supplied|permission denied for .* pg_'
+)
 _ATTEMPTS, _PAUSE = 5, 3.0
 
 
@@ -53,7 +57,8 @@ def server(host: Host, wanted: Server, databases: Sequence[str]) -> ServerState:
             logger.info(f"{host.print_prefix}every connection is taken (SQLSTATE 53300); asking again in {_PAUSE:g} s")
             # No event tells when a connection is free, and each attempt is itself one more login on a full server.
             time.sleep(_PAUSE)
-    raise CommandFailed(_why_silent(wanted, output.stderr), what_helps(output.stderr))
+    hint = _who_may_ask(wanted, output.stderr) or what_helps(output.stderr)
+    raise CommandFailed(_why_silent(wanted, output.stderr), hint)
 
 
 def pooler_traces(host: Host, wanted: Pooler) -> PoolerTraces:
@@ -75,6 +80,16 @@ def _why_silent(wanted: Server, stderr: str) -> str:
             f"in {_ATTEMPTS} attempts over {_PAUSE * (_ATTEMPTS - 1):g} s."
         )
     return f"{wanted.name}: PostgreSQL could not be asked: {remote.last_lines(stderr)}"
+
+
+def _who_may_ask(wanted: Server, stderr: str) -> str:
+    """The next step where a server in a container does not let us in, or not as its superuser."""
+    if wanted.dsn or not wanted.container or not _NOT_ITS_SUPERUSER.search(stderr):
+        return ""
+    return (
+        f'postgresql_superuser = "…" names a superuser who may log in over the socket in {wanted.container} with no '
+        "password; left out, it is the container's POSTGRES_USER, else postgres."
+    )
 
 
 def what_helps(stderr: str) -> str:

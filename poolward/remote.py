@@ -10,13 +10,15 @@ import contextlib
 import socket
 import struct
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
 from gevent.lock import RLock
-from paramiko import SSHException, Transport
+from paramiko import Channel, SSHException, Transport
 from pyinfra.api import Host, StringCommand
 from pyinfra.api.arguments import CONNECTOR_ARGUMENT_KEYS, pop_global_arguments
 from pyinfra.api.exceptions import ConnectError
+from pyinfra.connectors.util import make_unix_command_for_host
 
 from poolward import shell
 from poolward.errors import CommandFailed, Unreachable
@@ -24,6 +26,9 @@ from poolward.shell import Command
 
 _SUDO_REFUSES = ("sudo: a password is required", "sudo: no password was provided", "incorrect password attempt")
 
+# Of pyinfra's arguments for a command those that say how it is waited for, not how it is run.
+_NOT_SUDOS = ("_get_pty", "_timeout", "_stdin", "_success_exit_codes")
+_OPEN_SECONDS = 10
 _KEEPALIVE, _SILENT = 5, 20
 """Seconds between two signs of life on an SSH connection, and after how many without an answer it counts as broken."""
 _locks: WeakKeyDictionary[Host, RLock] = WeakKeyDictionary()
@@ -51,8 +56,7 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     """
     connect(host)
     used = transport(host)
-    arguments, _ = pop_global_arguments(host.state, host, {})
-    connector_arguments = {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+    connector_arguments = _connector_arguments(host)
     # The bound lives in the command itself; this one is for a connection that hangs with it.
     connector_arguments["_timeout"] = command.timeout + shell.KILL_AFTER + 15
     try:
@@ -74,6 +78,30 @@ def run(host: Host, command: Command, *, stdin: str | None = None) -> Output:
     return Output(output.stdout, output.stderr, succeeded)
 
 
+def start(host: Host, command: Command) -> Channel:
+    """Start a command and return the SSH channel to it, with its standard input and output open; run as `run` does.
+
+    Raises Unreachable, and CommandFailed where the host is not reached by SSH.
+    """
+    connect(host)
+    arguments = _connector_arguments(host)
+    for own in _NOT_SUDOS:
+        arguments.pop(own, None)
+    line = make_unix_command_for_host(host.state, host, StringCommand(command.text), **arguments)
+    try:
+        channel = ssh(host).open_session(timeout=_OPEN_SECONDS)
+        channel.exec_command(line.get_raw_value())
+    except (SSHException, OSError, EOFError) as error:
+        raise _broken(host, command, type(error).__name__) from error
+    return channel
+
+
+def _connector_arguments(host: Host) -> dict[str, Any]:
+    """What the host's own data says of how a command is run on it."""
+    arguments, _ = pop_global_arguments(host.state, host, {})
+    return {key: value for key, value in arguments.items() if key in CONNECTOR_ARGUMENT_KEYS}
+
+
 def _broken(host: Host, command: Command, how: str) -> Unreachable:
     return Unreachable(
         f"{host.name}: the connection broke while it was asked to {command.purpose} ({how}).",
@@ -93,6 +121,17 @@ def transport(host: Host) -> Transport | None:
     """The SSH connection to a host; None where there is none."""
     client = getattr(host.connector, "client", None)
     return client.get_transport() if client is not None else None
+
+
+def ssh(host: Host) -> Transport:
+    """The same; raises CommandFailed where there is none."""
+    found = transport(host)
+    if found is None:
+        raise CommandFailed(
+            f"{host.name} is not reached by SSH, so nothing can be tried along its services' own path.",
+            "Give it an ssh_hostname in the inventory.",
+        )
+    return found
 
 
 def _hang_up(host: Host) -> None:

@@ -226,10 +226,11 @@ class Docker:
         return "recreate"
 
 
-def postgresql(port: int, container: str | None) -> Place:
-    """Where a PostgreSQL server is asked: on its host, or in a container there."""
+def postgresql(port: int, container: str | None, superuser: str | None = None) -> Place:
+    """Where a PostgreSQL server is asked: on its host, or in a container there, as this superuser."""
     if container:
-        return Place(("places/server_container",), {"port": port, "container": container})
+        variables: dict[str, str | int] = {"port": port, "container": container, "superuser": superuser or ""}
+        return Place(("places/server_container",), variables)
     return Place(("places/server_host",), {"port": port})
 
 

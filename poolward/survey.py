@@ -71,6 +71,14 @@ class Survey:
         state = self.poolers[name]
         return state.version or self.fleet.poolers[name].declared_version or state.candidate_version
 
+    def lasting_versions(self) -> dict[str, Version | None]:
+        """Per pooler the version it has and a deploy leaves it; None where the deploy itself brings one."""
+        wanted = {name: self.fleet.poolers[name].package_version for name in self.poolers}
+        return {
+            name: state.version if wanted[name] in (None, state.package_version) else None
+            for name, state in self.poolers.items()
+        }
+
     def versions(self) -> dict[str, Version | None]:
         """Per pooler the version it has or will get, None where that cannot be told yet."""
         return {name: self.version(name) for name in self.poolers}

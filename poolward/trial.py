@@ -10,21 +10,21 @@ from dataclasses import dataclass
 
 from pyinfra.api import Host
 
-from poolward import remote, shell, tunnel
+from poolward import tunnel
 from poolward.dsn import Connection
 from poolward.dsn_sockets import is_socket
 from poolward.errors import PoolwardError
-from poolward.login_check import connection_free
-from poolward.observed import Sessions, sections
+from poolward.observed import Sessions
 from poolward.service import Address
-from poolward.shell.psql import service_file
 from poolward.target import Target
 
 _SECONDS = 40
 # How libpq calls what a JDBC URL says; what only a driver knows is left out.
 _LIBPQ_NAMES = {"ApplicationName": "application_name", "sslmode": "sslmode", "options": "options"}
 # What would lead the login elsewhere than through the tunnel, or is the tunnel's own.
-_NOT_TAKEN_OVER = frozenset({"host", "hostaddr", "port", "dbname", "user", "password", "connect_timeout", "passfile"})
+_NOT_TAKEN_OVER = frozenset(
+    {"host", "hostaddr", "port", "dbname", "user", "password", "connect_timeout", "passfile", "requirepeer"}
+)
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ def log_in(
 
     Raises PoolwardError with the reason it was refused.
 
-    `unit` is the service's, whose user it is done as where the address is a Unix socket. There psql does it, which
-    prepares nothing: that its pooler keeps prepared statements is left to what is known of its version and settings.
+    `unit` is the service's, as whose user a Unix socket is opened; `prepare` as a driver that prepares its statements.
     """
     keywords: dict[str, object] = {**_parameters(connection), "host": address.host, "dbname": address.database}
     keywords["user"] = connection.user
     if connection.password is not None:
         keywords["password"] = connection.password.get_secret_value()
     if is_socket(address.host):
-        answer = _over_socket(host, {**keywords, "port": address.port}, unit)
+        with tunnel.through_socket(host, address.host, address.port, unit) as directory:
+            answer = _answer({"keywords": {**keywords, "host": directory, "port": address.port}, "prepare": prepare})
     else:
         path = tunnel.out_of(host, container, *address[:2]) if container else tunnel.through(host, *address[:2])
         with path as port:
@@ -82,31 +82,6 @@ def log_in(
         float(str(answer["started"])),
         str(answer["seen_from"] or ""),
     )
-
-
-def _over_socket(host: Host, keywords: Mapping[str, object], unit: str) -> dict[str, object]:
-    """The same by psql on the service's own host: SSH has no tunnel to a Unix socket that paramiko could open."""
-    command = shell.script("trial_login", "try its login", 45, unit=unit, sql=shell.sql("trial_login").strip())
-    try:
-        login = service_file({"trial": {keyword: str(value) for keyword, value in keywords.items()}})
-    except ValueError as error:
-        raise PoolwardError(
-            f"{error}: it has a blank at an end or a line break, and so its login over a Unix socket cannot be tried.",
-            'Change it, or give the pooler listen_addr = "127.0.0.1" and deploy it.',
-        ) from error
-    found = sections(remote.must(host, command, stdin=login).splitlines())
-    if "failed" in found:
-        return {"ok": False, "error": connection_free("\n".join(found["failed"]), {"keywords": keywords})}
-    role, database, started, seen_from = found["answer"][0].split("\t")
-    took = found["milliseconds"][0]
-    return {
-        "ok": True,
-        "role": role,
-        "database": database,
-        "started": started,
-        "seen_from": seen_from,
-        "milliseconds": took,
-    }
 
 
 def _parameters(connection: Connection) -> dict[str, str]:

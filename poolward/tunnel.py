@@ -1,14 +1,16 @@
-"""A TCP connection along a service's own path: from its host, over the SSH connection that is there anyway."""
+"""A connection along a service's own path: from its host, over the SSH connection that is there anyway."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
 import socket
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import gevent
-from paramiko import Channel, SSHException, Transport
+from paramiko import Channel, SSHException
 from pyinfra.api import Host
 
 from poolward import remote, shell
@@ -16,6 +18,8 @@ from poolward.errors import CommandFailed
 
 _CHUNK = 65536
 _OPEN_SECONDS = 10
+_SECONDS = 60
+"""How long a connection to a socket may last."""
 
 
 @contextlib.contextmanager
@@ -25,7 +29,7 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
     Raises CommandFailed where the host is not reached by SSH, or its sshd forwards nothing.
     """
     remote.connect(host)
-    transport = _transport(host)
+    transport = remote.ssh(host)
     try:
         channel = transport.open_channel("direct-tcpip", (address, port), ("127.0.0.1", 0), timeout=_OPEN_SECONDS)
     except (SSHException, OSError, EOFError) as error:
@@ -33,14 +37,8 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
             f"{host.name} cannot open a connection to {address}:{port}: {error or type(error).__name__}.",
             "Is the pooler reachable from there (firewall, listen_addr)? sshd must allow it (AllowTcpForwarding).",
         ) from error
-    server = socket.create_server(("127.0.0.1", 0), backlog=1)
-    pump = gevent.spawn(_serve, server, channel)
-    try:
+    with _serving(socket.create_server(("127.0.0.1", 0), backlog=1), channel) as server:
         yield server.getsockname()[1]
-    finally:
-        pump.kill()
-        server.close()
-        channel.close()
 
 
 @contextlib.contextmanager
@@ -65,14 +63,47 @@ def out_of(host: Host, container: str, address: str, port: int) -> Iterator[int]
         remote.run(host, shell.script("close_path", "close the path out of the container", 15, unit=unit))
 
 
-def _transport(host: Host) -> Transport:
-    transport = remote.transport(host)
-    if transport is None:
+@contextlib.contextmanager
+def through_socket(host: Host, directory: str, port: int, unit: str) -> Iterator[str]:
+    """A directory on this machine whose socket leads to the host's in `directory`, for one connection.
+
+    It is opened there by the user `unit` runs as. paramiko has no channel to a Unix socket, and sshd's would be the
+    operator's own. The near end is a socket, too: libpq does the same as on the host, and only this user reaches it,
+    which matters where the pooler believes in the user alone (peer). Raises CommandFailed where it cannot be opened.
+    """
+    name = f".s.PGSQL.{port}"
+    command = shell.script("lead_to_socket", "open a connection", _SECONDS, unit=unit, path=f"{directory}/{name}")
+    channel = remote.start(host, command)
+    channel.settimeout(_OPEN_SECONDS)
+    try:
+        connected = channel.recv(1)
+        why = "" if connected else remote.last_lines(channel.makefile_stderr().read().decode(errors="replace"), 1)
+    except (OSError, EOFError) as error:
+        connected, why = b"", f"no answer ({type(error).__name__})"
+    if not connected:
+        channel.close()
         raise CommandFailed(
-            f"{host.name} is not reached by SSH, so nothing can be tried along its services' own path.",
-            "Give it an ssh_hostname in the inventory.",
+            f"{host.name} cannot open a connection to a socket: {why}",
+            "Does the pooler run there, and does unix_socket_dir let the service's user in?",
         )
-    return transport
+    channel.settimeout(None)
+    with tempfile.TemporaryDirectory(prefix="poolward-") as near:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(Path(near) / name))
+        listening.listen(1)
+        with _serving(listening, channel):
+            yield near
+
+
+@contextlib.contextmanager
+def _serving(server: socket.socket, channel: Channel) -> Iterator[socket.socket]:
+    pump = gevent.spawn(_serve, server, channel)
+    try:
+        yield server
+    finally:
+        pump.kill()
+        server.close()
+        channel.close()
 
 
 def _serve(server: socket.socket, channel: Channel) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pyinfra.api import Host, State, deploy
 from pyinfra.context import ctx_host, ctx_state
 
-from poolward import auth, inventory
+from poolward import inventory
 from poolward.deploys import preflight
 from poolward.operations import database, pooler, stage
 
@@ -51,7 +51,8 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
     database.poolers_side(
         target,
         server,
-        auth.databases_with_lookup(plan.fleet, server, plan.seen.versions()),
+        plan.fleet,
+        plan.seen.lasting_versions(),
         _access(plan, name, plan.databases_meanwhile(name)),
         name=f"{name} knows its poolers",
     )

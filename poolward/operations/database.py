@@ -10,9 +10,10 @@ from pyinfra.api import Host
 
 from poolward import auth, hba, observe, remote, scram, secrets, shell, templates
 from poolward.errors import PoolwardError
-from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Server
+from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
 from poolward.observed import ServerState, sections
 from poolward.operations._step import Change, say, step
+from poolward.settings import Version
 from poolward.shell.psql import with_variables
 from poolward.userlist import Secrets
 
@@ -33,14 +34,16 @@ class Access:
 def poolers_side(
     target: Host,
     server: Server,
-    lookups: Sequence[str],
+    fleet: Fleet,
+    versions: Mapping[str, Version | None],
     access: Access,
 ) -> Generator[Change, None, None]:
     """The server knows its poolers: their secrets, their lines in pg_hba.conf, their roles and the lookup function.
 
-    `lookups` are the databases the function belongs in, none without auth_query. What follows a `yield` runs when that
-    change is made.
+    `versions` are the poolers'; None where the stage before this one brought it, which says in which databases the
+    function belongs. What follows a `yield` runs when that change is made.
     """
+    lookups = auth.databases_with_lookup(fleet, server, _by_now(target, fleet, versions))
     own = secrets.read(target, server)
     if not own.complete:
         yield partial(_make_secrets, target, server)
@@ -54,6 +57,14 @@ def poolers_side(
         yield partial(_set_up, target, server, lookups, state, own, differences)
         own = secrets.read(target, server)
     secrets.keep(target, server, own)
+
+
+def _by_now(target: Host, fleet: Fleet, versions: Mapping[str, Version | None]) -> dict[str, Version | None]:
+    """The versions, where none was known as they were brought; None where a pooler still has none."""
+    return {
+        name: version or observe.pooler(target.inventory.get_host(name), fleet.poolers[name]).version
+        for name, version in versions.items()
+    }
 
 
 @step

@@ -86,8 +86,11 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
             prove(target, config, userlist, probe_secrets)
         except PoolwardError as error:
             raise _taken_back(target, config, action, error) from error
-        remote.must(target, shell.script("confirm", "mark the configuration as proved", 10, config.runtime.place))
+        command = shell.script("confirm", "mark the configuration as proved", 30, config.runtime.place)
+        superseded = remote.must(target, command).splitlines()
         entries = ", ".join(entry.name for entry in config.pooler.entries)
+        for image in superseded:
+            say(f"the image {image} is gone: neither this configuration nor the previous one is of it")
         say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
     yield change

@@ -43,14 +43,15 @@ alone() {
     flock -w "$1" 8 || fail "an earlier command is still changing a service here"
 }
 
-# ask DATABASE PSQL-ARGUMENT...: PostgreSQL, as the operating system's postgres, in a session that cannot write. Standard
-# input is psql's only with -f -: whoever reads it beside a query of one line would find it empty in a container.
+# ask DATABASE PSQL-ARGUMENT...: PostgreSQL, as the operating system's postgres, in a session that cannot write. It
+# never asks for a password, which without a terminal it would take from standard input. That is psql's only with -f -:
+# whoever reads it beside a query of one line would find it empty in a container.
 ask() {
     # PGDATABASE and not -d, which takes a name with = in it for a connection string
     asked_database=$1
     shift
     set -- env "PGDATABASE=$asked_database" "PGOPTIONS=$read_only" PGCONNECT_TIMEOUT=5 PGAPPNAME=poolward \
-        psql -X -qAt -v ON_ERROR_STOP=1 -p "$port" "$@"
+        psql -X -qAt -w -v ON_ERROR_STOP=1 -p "$port" "$@"
     case " $* " in *' -f - ') as_postgres "$@" ;; *) as_postgres "$@" </dev/null ;; esac
 }
 

@@ -2,7 +2,7 @@
 # variables: port, own_roles (JSON array of names), patience (seconds)
 query() {
     printf '%s\n' "$1" | as_postgres env PGCONNECT_TIMEOUT=5 PGAPPNAME=poolward \
-        PGOPTIONS='-c statement_timeout=5000 -c lock_timeout=1000' psql -X -qAt -v ON_ERROR_STOP=1 -v own_roles="$own_roles" -p "$port" -d postgres -f -
+        PGOPTIONS='-c statement_timeout=5000 -c lock_timeout=1000' psql -X -qAt -w -v ON_ERROR_STOP=1 -v own_roles="$own_roles" -p "$port" -d postgres -f -
 }
 sessions="FROM pg_stat_activity WHERE usename IN (SELECT json_array_elements_text(:'own_roles'))"
 gone() {

@@ -2,7 +2,7 @@
 # error in the new one: an unreadable pg_hba.conf would lock everybody out at the next restart.
 # variables: port
 sql() {
-    as_postgres env PGCONNECT_TIMEOUT=5 psql -X -qAt -v ON_ERROR_STOP=1 -p "$port" -d postgres -c "$1" </dev/null
+    as_postgres env PGCONNECT_TIMEOUT=5 psql -X -qAt -w -v ON_ERROR_STOP=1 -p "$port" -d postgres -c "$1" </dev/null
 }
 file=$(hba_file)
 # The copy has its owner and mode before it has its content.

@@ -97,7 +97,14 @@ class Server(_Machine):
         psql = f"psql -XqAt -v ON_ERROR_STOP=1 -p {self.port} -d {shlex.quote(database)} -c {shlex.quote(sql)}"
         container = self.data.get("postgresql_container")
         superuser = f"docker exec -u postgres {container}" if container else "cd /; runuser -u postgres --"
-        return json.loads(self.host.check_output(f"{superuser} {read_only} {psql}") or "null")
+        return json.loads(self.host.check_output(f"{superuser} {read_only} {psql} -U {self.superuser}") or "null")
+
+    @cached_property
+    def superuser(self) -> str:
+        """Who it is asked as: said by the operator, or the one its container was made with."""
+        container, said = self.data.get("postgresql_container"), self.data.get("postgresql_superuser")
+        made_with = self.host.run(f"docker exec {container} printenv POSTGRES_USER").stdout if container else ""
+        return shlex.quote(str(said or made_with.strip() or "postgres"))
 
     @cached_property
     def probe_secret(self) -> Secret:

@@ -34,6 +34,11 @@ ss -Hxp state established | awk '
     END { for (inode in own) if (inode in served) print own[inode] }'
 """
 
+# What the trial asks, as the server was asked it: in its name for what PgBouncer prepared there.
+PREPARED = r"""
+grep -h 'execute PGBOUNCER_[0-9]*: SELECT current_user, current_database(), extract' /var/log/postgresql/*.log ||
+    true"""
+
 pytestmark = pytest.mark.usefixtures("app_local")
 
 
@@ -104,14 +109,17 @@ def test_services_are_behind_the_pooler_of_their_own_host_by_socket_and_by_loopb
         assert (rows[name]["standing"], rows[name]["direct"], rows[name]["pooled"]) == ("pooled", 0, pooled(lab, name))
 
 
-def test_the_login_that_is_tried_over_a_socket_shows_its_password_to_nobody(lab: Lab) -> None:
+def test_the_login_that_is_tried_over_a_socket_prepares_and_shows_its_password_to_nobody(lab: Lab) -> None:
     password = State(lab).role_passwords()[support.service_named("worker").role]
+    before = on(lab, "db1", PREPARED)
     with ProcessSampler() as sampler:
         run("deploy/cutover.py", only="worker", soak=1)
     # The services themselves have it in their environment, as systemd gives it to them.
     others = [text for text in sampler.samples if "INVOCATION_ID=" not in text]
-    assert any("PGSERVICEFILE=/dev/stdin" in text and "PGSERVICE=trial" in text for text in others)
+    assert any("IO::Socket::UNIX" in text and ".s.PGSQL.6432" in text for text in others)
     assert not named({"worker": password}, "\0".join(others))
+    # The server's log has each run of a statement, with the name it was prepared under.
+    assert len(on(lab, "db1", PREPARED).splitlines()) == len(before.splitlines()) + 3
 
 
 def test_the_path_that_the_pooler_shares_with_its_services_stays_open(lab: Lab) -> None:

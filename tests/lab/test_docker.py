@@ -84,6 +84,25 @@ def client(lab: Lab) -> psycopg.Connection[tuple[object, ...]]:
     return support.client(lab, "dock1", password=State(lab).role_passwords("dock1")["worker"])
 
 
+def images(lab: Lab) -> set[str]:
+    """Those a deploy built."""
+    return set(
+        on(lab, "dock1", "docker images --format '{{.Repository}}:{{.Tag}}' | grep '^poolward/' || true").split()
+    )
+
+
+def databases_with_lookup(lab: Lab) -> list[str]:
+    there = "SELECT 1 FROM pg_namespace WHERE nspname = 'pgbouncer'"
+    names = on(
+        lab, "dock1", "docker exec timescale_db psql -XqAtc 'SELECT datname FROM pg_database WHERE datallowconn'"
+    )
+    return [
+        name
+        for name in names.split()
+        if on(lab, "dock1", f'docker exec timescale_db psql -XqAt -d {name} -c "{there}"').strip()
+    ]
+
+
 def one_line(run: Run) -> str:
     return " ".join(run.text.split())
 
@@ -282,10 +301,29 @@ def test_a_removal_leaves_nothing_and_a_start_that_fails_leaves_nothing_that_run
     finally:
         on(lab, "dock1", "docker tag kept:base debian:trixie-slim && docker rmi kept:base")
 
-    taken = pyinfra(pgbouncer_publish=["8001:6432"])
+    taken = pyinfra(pgbouncer_publish=["8001:6432"], pgbouncer_version=None)
     assert taken.returncode == 1
     assert "port 8001 of this host is taken" in one_line(taken)
     assert "pgbouncer" not in on(lab, "dock1", "docker ps --all --format '{{.Names}}'").split()
     assert on(lab, "dock1", "ls -A /etc/pgbouncer").split() == []
+    # Which version nobody had declared; the image told it before the database side was made.
+    assert databases_with_lookup(lab) == ["postgres"]
+    assert len(images(lab)) == 1
+
+
+def test_an_image_stays_for_the_way_back_and_no_longer(lab: Lab):
+    """Follows the removal: the image of no declared version is built, and no container runs."""
+    first = images(lab)
+    assert pyinfra(pgbouncer_version=None).returncode == 0
+    assert images(lab) == first
     assert deployed().totals["error"] == 0
+    both = images(lab)
+    assert first < both
+    assert len(both) == 2
+    changed = pyinfra(**settings_with(query_wait_timeout=17))
+    assert changed.returncode == 0
+    assert images(lab) == both - first
+    assert f"the image {''.join(first)} is gone" in changed.text
+    assert deployed().totals["error"] == 0
+    assert databases_with_lookup(lab) == ["postgres"]
     assert poolward("verify").returncode == 0

@@ -11,7 +11,9 @@ import pytest
 from poolward import auth
 from poolward.errors import PoolwardError
 from poolward.observed import ServerState
-from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
+from poolward.settings import Version
+from poolward.survey import Survey
+from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, pooler_state, server_state
 
 DATABASES = ("postgres", "tracksolid-archive", "tracksolid_db")
 Change = Callable[[ServerState], ServerState]
@@ -128,6 +130,15 @@ def test_function_for_other_superusers_has_another_body():
 def test_where_the_function_has_to_be(versions, databases):
     fleet = lab()
     assert auth.databases_with_lookup(fleet, fleet.servers["db1"], versions) == tuple(databases)
+
+
+@pytest.mark.parametrize(
+    ("declared", "lasting"),
+    [(None, TRIXIE), ("1.24.1", TRIXIE), ("1.24.1-1+deb13u2", TRIXIE), ("1.26.1-1", None)],
+)
+def test_a_version_lasts_where_the_deploy_brings_no_other(declared: str | None, lasting: Version | None):
+    seen = Survey(lab(pgbouncer_version=declared), {"pool1": pooler_state("pool1")}, {})
+    assert seen.lasting_versions() == {"pool1": lasting}
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,7 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     ),
     "console users of an old pooler": (settings("1.18.0", admin_users="anna"), GROUPS),
     "container without a network": (hosts(pgbouncer_runtime="docker"), GROUPS),
+    "superuser of a host": (hosts(postgresql_superuser="app"), GROUPS),
     "image for a package": (hosts(pgbouncer_image="mine:1", pgbouncer_publish=["6432:6432"]), GROUPS),
     "port published that is none": (
         hosts(

@@ -12,6 +12,7 @@
 #   fits                     whether what is staged can run here; says why not
 #   begin_trial, trial_runs, trial_log, end_trial   PgBouncer beside the live one, on $trial/trial.ini
 #   show_packages, show_candidate, show_service, show_address ADDRESS, left_installed   for observing
+#   drop_superseded          of what a deploy brought, what nothing here names any more; prints it
 #   retire, uninstall        for the removal
 config_dir=/etc/pgbouncer
 ini=$config_dir/pgbouncer.ini

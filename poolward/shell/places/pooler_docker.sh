@@ -136,6 +136,13 @@ left_installed() { # the images that a deploy built
     done
 }
 
+drop_superseded() { # the image that ran before stays for a way back, as long as the previous Compose file names it
+    for tag in $(left_installed); do
+        ! grep -qsF "image: \"$tag\"" "$service_file" "$service_file.previous" || continue
+        ! docker image rm "$tag" >/dev/null 2>&1 || printf '%s\n' "$tag"
+    done
+}
+
 retire() {
     end_trial
     ! is_mine || docker stop --time 30 pgbouncer >/dev/null

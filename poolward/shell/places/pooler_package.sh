@@ -71,6 +71,8 @@ show_address() { # ADDRESS, what it resolves to, where connections to it come fr
 
 package_status() { dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null || printf 'not-installed'; }
 
+drop_superseded() { :; }
+
 left_installed() { # what a deploy installed and is not gone yet
     for package in $(cat "$installed" 2>/dev/null || :); do
         [ "$(package_status "$package")" = not-installed ] || printf '%s\n' "$package"
