@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +14,7 @@ from pyinfra.api import Host
 
 from poolward import remote, shell
 from poolward.errors import CommandFailed
+from poolward.shell import Command
 
 _CHUNK = 65536
 _OPEN_SECONDS = 10
@@ -43,24 +43,19 @@ def through(host: Host, address: str, port: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def out_of(host: Host, container: str, address: str, port: int) -> Iterator[int]:
-    """The same, as seen from within a container of the host: through its own network, by its own names."""
-    unit = f"poolward-path-{secrets.token_hex(4)}"
-    opening = shell.script(
-        "open_path",
-        f"open a path to {address}:{port} from within the container",
-        30,
-        parts=["container_names"],
+    """The same, as seen from within a container of the host (an id): through its own network, by its own names."""
+    command = shell.script(
+        "lead_out_of_container",
+        "open a connection",
+        _SECONDS,
+        parts=["relay", "container_names"],
         container=container,
         address=address,
         address_port=port,
-        unit=unit,
     )
-    try:
-        found = int(remote.must(host, opening))
-        with through(host, "127.0.0.1", found) as here:
-            yield here
-    finally:
-        remote.run(host, shell.script("close_path", "close the path out of the container", 15, unit=unit))
+    asked = "Is the pooler on the container's network, or published where that leads?"
+    with _serving(socket.create_server(("127.0.0.1", 0), backlog=1), _led(host, command, asked)) as server:
+        yield server.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -72,7 +67,19 @@ def through_socket(host: Host, directory: str, port: int, unit: str) -> Iterator
     which matters where the pooler believes in the user alone (peer). Raises CommandFailed where it cannot be opened.
     """
     name = f".s.PGSQL.{port}"
-    command = shell.script("lead_to_socket", "open a connection", _SECONDS, unit=unit, path=f"{directory}/{name}")
+    path = f"{directory}/{name}"
+    command = shell.script("lead_to_socket", "open a connection", _SECONDS, parts=["relay"], unit=unit, path=path)
+    channel = _led(host, command, "Does the pooler run there, and does unix_socket_dir let the service's user in?")
+    with tempfile.TemporaryDirectory(prefix="poolward-") as near:
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(str(Path(near) / name))
+        listening.listen(1)
+        with _serving(listening, channel):
+            yield near
+
+
+def _led(host: Host, command: Command, asked: str) -> Channel:
+    """A channel to what a script of the host leads to, connected; raises CommandFailed, with `asked` for a hint."""
     channel = remote.start(host, command)
     channel.settimeout(_OPEN_SECONDS)
     try:
@@ -82,17 +89,9 @@ def through_socket(host: Host, directory: str, port: int, unit: str) -> Iterator
         connected, why = b"", f"no answer ({type(error).__name__})"
     if not connected:
         channel.close()
-        raise CommandFailed(
-            f"{host.name} cannot open a connection to a socket: {why}",
-            "Does the pooler run there, and does unix_socket_dir let the service's user in?",
-        )
+        raise CommandFailed(f"{host.name} cannot open a connection along the service's path: {why}", asked)
     channel.settimeout(None)
-    with tempfile.TemporaryDirectory(prefix="poolward-") as near:
-        listening = socket.socket(socket.AF_UNIX)
-        listening.bind(str(Path(near) / name))
-        listening.listen(1)
-        with _serving(listening, channel):
-            yield near
+    return channel
 
 
 @contextlib.contextmanager

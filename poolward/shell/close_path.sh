@@ -1,2 +1,0 @@
-# variables: unit
-systemctl stop "$unit-*.service" 2>/dev/null || :
