@@ -16,6 +16,7 @@ from poolward import (
     env_file,
     hazards,
     inventory,
+    lease,
     moves,
     moving,
     names,
@@ -150,8 +151,7 @@ def chosen(fleet: Fleet, options: Options) -> list[Service]:
 
 def _run(state: State, fleet: Fleet, goal: Goal, path: str, say: Callable[[str], None]) -> Run:
     journal = Journal(what="cutover" if goal == "pooled" else "rollback", inventory=path)
-    keeper = inventory.host(state, next(iter(fleet.servers)))
-    return Run(state, fleet, Lease(keeper, journal.run, f"run a {journal.what}"), journal, say)
+    return Run(state, fleet, Lease(lease.keeper(state, fleet), journal.run, f"run a {journal.what}"), journal, say)
 
 
 def _move(run: Run, goal: Goal, declared: Service, state: ServiceState, resolved: Resolved) -> Move:
