@@ -158,7 +158,7 @@ def report(journals: tuple[Path, ...], output: Path | None, as_json: bool) -> in
 @click.option("--server", help="Which one, where several are known by a connection string alone.")
 @click.option("--remove", is_flag=True, help="The way back, for when no pooler is left.")
 def handover(inventory: str, server: str | None, remove: bool) -> int:
-    """Print what the owner of a server has to run, as SQL: of one that is known by postgresql_dsn alone. Changes nothing.
+    """Print what the owner of a server has to run, as SQL: of one known by postgresql_dsn alone. Changes nothing.
 
     It is for psql, holds no secret, and may be run again. A deploy is refused until it was run.
 

@@ -23,7 +23,7 @@ class Handed:
 
 
 def make(path: str, name: str | None, *, remove: bool) -> Handed:
-    """The SQL for one server of an inventory; `remove`: the way back. Raises PoolwardError where it is not said which."""
+    """The SQL for one server of an inventory; `remove`: the way back. Raises PoolwardError where several have one."""
     with inventory.opened(path) as state:
         return _made(state, name, remove=remove)
 
@@ -34,6 +34,15 @@ def of(seen: Survey, name: str) -> Handover:
     lookups = auth.databases_with_lookup(seen.fleet, server, seen.versions())
     wrong = secrets.turned_away(server, state.roles)
     return Handover(seen.fleet, server, state, lookups, seen.networks(name), tuple(wrong))
+
+
+def sql(seen: Survey, name: str) -> str:
+    """The SQL for the owner of a server; empty where there is nothing to do, or nobody can tell what."""
+    try:
+        found = of(seen, name)
+        return found.script if found.lacking else ""
+    except PoolwardError:
+        return ""
 
 
 def _made(state: State, name: str | None, *, remove: bool) -> Handed:

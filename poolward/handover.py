@@ -17,7 +17,8 @@ from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
 from poolward.observed import ServerState
 from poolward.shell import psql
 
-_WITHOUT_SUPERUSER = "pgbouncer_auth_query = False and pgbouncer_auth_users with a password_command each need none"
+_WITHOUT_SUPERUSER = "pgbouncer_auth_query = False, and each user in pgbouncer_auth_users with a password_command"
+_CREATEROLE = "it takes CREATEROLE"
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,9 @@ class Handover:
             without_superuser=_WITHOUT_SUPERUSER,
             access=access,
             access_seen=self.state.hba is not None,
-            refusal="auth_query takes a superuser; " + _WITHOUT_SUPERUSER
+            refusal=f"auth_query takes a superuser; else {_WITHOUT_SUPERUSER}"
             if self.server.auth_query
-            else "CREATEROLE may",
+            else _CREATEROLE,
             variables=psql.with_variables("", variables).rstrip(),
             parts=self._parts(),
             passwords=[(role, _command(role)) for role in self.server.own_roles],
@@ -112,12 +113,10 @@ class Handover:
         probe = templates.text("probe_setup.sql")
         pooled = [name for name in self.fleet.pooled_databases[self.server.name] if name in self.state.databases]
         may_connect = tuple((templates.sql_name(name), templates.sql_name(PROBE_ROLE)) for name in pooled)
-        if not self.server.auth_query:
-            return [Part(probe, may_connect=may_connect)]
-        # psql would take it as one line with \n in it, which nobody could read.
+        parts = [Part(probe, may_connect=may_connect)]
+        # As a variable of psql's it would be one line with \n in it, which nobody could read.
         source = templates.sql_literal(auth.lookup_source(self.server))
-        setup = f"{probe}\n{templates.text('auth_setup.sql')}".replace(":'lookup_source'", source)
-        parts: list[Part] = []
+        setup = templates.text("auth_setup.sql").replace(":'lookup_source'", source)
         for name in self.lookups:
             inside = self.state.databases[name].inside
             looks = ((templates.sql_name(name), self.state.read_as),) if inside is None else ()

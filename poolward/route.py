@@ -77,6 +77,7 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
         tuple(one.service.name for one in wanted[options.pause_after or len(wanted) :]),
     )
     bills: tuple[AfterMove, ...] = ()
+    not_scanned = tuple(name for name, server in fleet.servers.items() if server.dsn)
     if goal == "pooled" and now and not problems:
         seen = survey.take(state, fleet, fleet.poolers)
         for one in now:
@@ -84,12 +85,12 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
             problems += _refusals(one, found, seen)
             problems += _unwritable(one, found)
             problems += [] if found.unproved is not None else recreation.problems(one.host, one.service, found)
-        problems += _hazards(state, fleet, every, now)
+        problems += [] if not_scanned else _hazards(state, fleet, every, now)
         bills = _bills(seen, every, now)
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
     if problems:
         raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
-    return Cutover(every.run, goal, now, skipped, later, bills)
+    return Cutover(every.run, goal, now, skipped, later, bills, not_scanned if goal == "pooled" and now else ())
 
 
 @dataclass(frozen=True)
