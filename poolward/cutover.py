@@ -42,8 +42,8 @@ class Cutover:
         yield from map(str, self.bills)
         if self.not_scanned:
             yield (
-                f"not scanned: {', '.join(self.not_scanned)}, by a connection string alone; what a service keeps in its "
-                "session (temporary tables, advisory locks, LISTEN, SET) would show after its move at the earliest"
+                f"not scanned: {', '.join(self.not_scanned)}, by a connection string: what a service keeps in its "
+                "session (temporary tables, advisory locks, LISTEN, SET) is not known"
             )
         for name, reason in self.skipped.items():
             yield f"left alone: {name}, {reason}"

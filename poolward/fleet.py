@@ -199,6 +199,15 @@ class Fleet:
                 names[entry.server].add(entry.dbname)
         return {server: tuple(sorted(found)) for server, found in names.items()}
 
+    @property
+    def keeper(self) -> str:
+        """The host that keeps the lease on the fleet: the first database host.
+
+        Where none of them can be logged in to, it is one that a rollback cannot do without either: the first service's.
+        """
+        hosts = [name for name, server in self.servers.items() if not server.hostless]
+        return next(iter([*hosts, *(service.host for service in self.services), *self.poolers]))
+
     def units_behind(self, pooler: str) -> tuple[str, ...]:
         """The units on the pooler's own host that connect through it once they have moved, sorted."""
         return tuple(

@@ -90,7 +90,7 @@ class Handover:
             else _CREATEROLE,
             variables=psql.with_variables("", variables).rstrip(),
             parts=self._parts(),
-            passwords=[(role, _command(role)) for role in self.server.own_roles],
+            passwords=[psql.quoted(_password_of(role)) for role in self.server.own_roles],
         )
 
     @property
@@ -145,6 +145,10 @@ def _command(role: str) -> str:
     return "pgbouncer_probe_secret_command" if role == PROBE_ROLE else "pgbouncer_auth_secret_command"
 
 
+def _password_of(role: str) -> str:
+    return f"  \\password {templates.sql_name(role)}    (what {_command(role)} prints)"
+
+
 def _connection(database: str) -> str:
-    """As a connection string, because \\connect takes a name with = in it for one."""
-    return psql.quoted(make_conninfo(dbname=database))
+    """As a connection string, because \\connect takes a name with = in it for one; and it unquotes as of a name."""
+    return templates.sql_name(make_conninfo(dbname=database))

@@ -10,11 +10,10 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pyinfra.api import Host, State
+from pyinfra.api import Host
 
-from poolward import inventory, remote, shell
+from poolward import remote, shell
 from poolward.errors import PoolwardError
-from poolward.fleet import Fleet
 
 SECONDS = 120
 """How long a lease lives without being renewed; a run renews it at each step and in every look of a proof."""
@@ -25,22 +24,12 @@ class LeaseLost(PoolwardError):
     """Another run has the fleet by now: what was begun here is its to finish, and not to be touched any more."""
 
 
-def keeper(state: State, fleet: Fleet) -> Host:
-    """The host that keeps the lease of a fleet, the same for every run: the first database host.
-
-    Where none of them can be logged in to, it is one that a rollback cannot do without either: the first service's.
-    """
-    hosts = [name for name, server in fleet.servers.items() if not server.hostless]
-    hosts += [service.host for service in fleet.services]
-    return inventory.host(state, next(iter([*hosts, *fleet.poolers])))
-
-
 @dataclass
 class Lease:
     """The right to move services of a fleet."""
 
     host: Host
-    """Where it is kept: `keeper` says which."""
+    """Where it is kept: `Fleet.keeper`."""
     token: str
     why: str
     _renewed: float = field(default=0.0, init=False)

@@ -14,9 +14,9 @@ from poolward import (
     budget_moves,
     compatibility,
     env_file,
+    evidence,
     hazards,
     inventory,
-    lease,
     moves,
     moving,
     names,
@@ -31,6 +31,7 @@ from poolward import (
 from poolward.budget_moves import AfterMove, Mover
 from poolward.cutover import Cutover
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.journal import Journal
 from poolward.lease import Lease
@@ -122,12 +123,32 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
             one = _move(run, goal, soaked, states[declared.name], meanings[declared.name])
             if moves.next_step(one.position(states[declared.name]), goal) == "done":
                 done.add(declared.name)
+            elif states[declared.name].unproved is None and (unseen := _untold(one, look.seen)):
+                problems[declared.name] = [unseen]
             found.append(one)
         except Refused as refused:
             problems[declared.name] = list(refused.problems)
         except PoolwardError as error:
             problems[declared.name] = [Problem(declared.where, error.message, error.hint)]
     return Every(run, tuple(found), states, frozenset(done), problems)
+
+
+def _untold(one: Move, seen: Seen) -> Problem | None:
+    """Why the sessions of a service that is still direct could not be told, on a way that nobody of this fleet built.
+
+    Where addresses are translated on it, a session past the pooler would look like none at all.
+    """
+    census = evidence.census(seen, one.service.host, one.service.owner)
+    by_hosts = not any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
+    if one.goal == "direct" or by_hosts or not census.unmatched or census.direct or census.pooled:
+        return None
+    first = census.unmatched[0]
+    return Problem(
+        one.service.where,
+        f"PostgreSQL names none of its connections ({first.local} → {first.peer}): an address is translated on the "
+        "way, and a session past the pooler would not be seen",
+        "without that proof it is yours to move by hand; where a connection was only just opened, run it again",
+    )
 
 
 def _over(bill: AfterMove) -> Problem:
@@ -152,7 +173,9 @@ def chosen(fleet: Fleet, options: Options) -> list[Service]:
 
 def _run(state: State, fleet: Fleet, goal: Goal, path: str, say: Callable[[str], None]) -> Run:
     journal = Journal(what="cutover" if goal == "pooled" else "rollback", inventory=path)
-    return Run(state, fleet, Lease(lease.keeper(state, fleet), journal.run, f"run a {journal.what}"), journal, say)
+    return Run(
+        state, fleet, Lease(inventory.host(state, fleet.keeper), journal.run, f"run a {journal.what}"), journal, say
+    )
 
 
 def _move(run: Run, goal: Goal, declared: Service, state: ServiceState, resolved: Resolved) -> Move:

@@ -29,6 +29,8 @@ _environment = Environment(
     autoescape=False,  # not HTML: escaping would corrupt a secret that holds & or <
 )
 _environment.filters["sql"] = sql_literal
+# What stands in a comment of SQL must not end it: names of objects are anybody's.
+_environment.filters["one_line"] = lambda text: " ".join(str(text).split())
 _pages = Environment(
     loader=FileSystemLoader(FOLDER),
     undefined=StrictUndefined,

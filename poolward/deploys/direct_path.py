@@ -6,7 +6,7 @@ from pyinfra import logger
 from pyinfra.api import Host, State, deploy
 from pyinfra.context import ctx_host, ctx_state
 
-from poolward import direct_path, inventory, lease, route
+from poolward import direct_path, inventory, route
 from poolward.deploys import itinerary, preflight
 from poolward.direct_path import Action, DirectPaths
 from poolward.errors import PoolwardError, Refused
@@ -62,7 +62,7 @@ def _planned(state: State, action: Action) -> DirectPaths:
     if problems := [problem for found in every.problems.values() for problem in found]:
         raise Refused("It is not known whose path is whose; nothing was changed.", problems)
     journal = Journal(what=action, inventory=options.inventory)
-    held = Lease(lease.keeper(state, fleet), journal.run, f"{action} the direct path")
+    held = Lease(inventory.host(state, fleet.keeper), journal.run, f"{action} the direct path")
     run = Run(state, fleet, held, journal, say)
     if action == "close":
         if not every.done:

@@ -10,7 +10,7 @@ from pyinfra import logger
 from pyinfra.api import Host, State, deploy
 from pyinfra.context import ctx_host, ctx_state
 
-from poolward import inventory, lease, remains, removal
+from poolward import inventory, remains, removal
 from poolward.deploys import preflight
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import Fleet
@@ -84,7 +84,7 @@ def _make(state: State) -> Plan:
         )
     seen = remains.look(state, fleet, poolers)
     acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in seen.servers}
-    held = Lease(lease.keeper(state, fleet), uuid.uuid4().hex, "remove its poolers")
+    held = Lease(inventory.host(state, fleet.keeper), uuid.uuid4().hex, "remove its poolers")
     anything = any(found.any for found in seen.poolers.values()) or any(found.any for found in seen.servers.values())
     plan = Plan(fleet, poolers, acting, held, anything)
     if problems := [*remains.users(state, fleet, seen), *(_obstacles(state, plan, seen) if plan.whole else ())]:

@@ -22,7 +22,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from lab import wait
+from lab import recorder, wait
 from lab.database import identifier, literal
 from lab.state import State
 from lab.topology import REPOSITORY, Lab, host_named
@@ -111,6 +111,7 @@ def operator(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ope
         file.touch(mode=0o600)
         file.write_text(secret + "\n")
     operator.declares()
+    recorder.reset("db1")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("PGPASSFILE", str(passfile))
         wait.until("the operator may log in", lambda: may_log_in(operator.dsn), 10)
@@ -168,8 +169,6 @@ def test_a_deploy_is_refused_before_its_first_operation_and_the_sql_is_said(lab:
     refused, handed = operator.runs(), operator.poolward("handover")
     assert (refused.returncode, handed.returncode) == (1, 2)
     assert "Starting operation" not in refused.text
-    Path("/tmp/part-dsn/refused.txt").write_text(refused.text)
-    Path("/tmp/part-dsn/handed.sql").write_text(handed.stdout)
     assert "role pgbouncer_auth is missing" in refused.text
     for line in handed.stdout.splitlines():
         assert line in refused.text
@@ -189,7 +188,7 @@ def test_the_owner_runs_it_and_a_service_gets_through(lab: Lab, operator: Operat
     sql = operator.poolward("handover").stdout
     code, said = owner_runs(lab, sql)
     assert code == 0, said
-    assert "\\password pgbouncer_auth" in said
+    assert '\\password "pgbouncer_auth"' in said
     refused = operator.runs()  # the passwords are still to be set
     assert refused.returncode == 1
     assert "pgbouncer_auth has another password than pgbouncer_auth_secret_command prints" in refused.text
@@ -235,12 +234,28 @@ def test_a_service_moves_and_comes_back_on_the_evidence_of_the_connection_string
     assert moved.returncode == 0, moved.text
     back = operator.runs("deploy/rollback.py", only=SERVICE, soak=1)
     assert back.returncode == 0, back.text
-    assert "not scanned: db1, by a connection string alone" in moved.text
+    assert "not scanned: db1, by a connection string" in moved.text
+
+
+def test_a_removal_leaves_the_servers_side_to_its_owner(lab: Lab, operator: Operator):
+    early = operator.poolward("handover", "--remove")
+    assert (early.returncode, early.stdout) == (1, "")
+    assert "PgBouncer runs there" in early.stderr
+    removed = operator.runs("deploy/remove.py")
+    assert removed.returncode == 0, removed.text
+    assert "`poolward handover INVENTORY --remove` prints the SQL that takes them back" in removed.text
+    assert psql(lab, "SELECT count(*) FROM pg_roles WHERE rolname ~ '^pgbouncer_'") == "2"
+    handed = operator.poolward("handover", "--remove")
+    assert handed.returncode == 2
+    for _ in range(2):
+        code, said = owner_runs(lab, handed.stdout)
+        assert code == 0, said
+    assert database_side(lab) == dict.fromkeys(("", *DATABASES), "")
+    assert operator.poolward("handover", "--remove").returncode == 0
 
 
 def test_without_a_superuser_userlist_txt_serves(lab: Lab, operator: Operator):
     """The owner has CREATEROLE and the databases, nobody can read pg_authid, and PgBouncer has the password itself."""
-    purge_database(lab)
     operator.declares(
         pgbouncer_auth_query=False, pgbouncer_auth_users={SERVICE: {"password_command": operator.command(SERVICE)}}
     )
@@ -261,8 +276,9 @@ def test_without_a_superuser_userlist_txt_serves(lab: Lab, operator: Operator):
     assert psql(lab, "SELECT count(*) FROM pg_roles WHERE rolname = 'pgbouncer_auth'") == "0"
 
 
-def test_no_secret_was_said_and_no_session_came_to_the_host(lab: Lab, operator: Operator):
+def test_no_secret_was_said_and_nobody_came_to_the_host(operator: Operator):
     assert leaks.in_texts(operator.secrets, operator.said) == set()
+    assert recorder.commands("db1") == []
 
 
 def database_side(lab: Lab) -> dict[str, str]:
