@@ -9,6 +9,7 @@ from typing import Literal
 from pyinfra.api import State
 
 from poolward import (
+    acceptance,
     assess,
     budget,
     budget_moves,
@@ -123,8 +124,8 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
             one = _move(run, goal, soaked, states[declared.name], meanings[declared.name])
             if moves.next_step(one.position(states[declared.name]), goal) == "done":
                 done.add(declared.name)
-            elif states[declared.name].unproved is None and (unseen := _untold(one, look.seen)):
-                problems[declared.name] = [unseen]
+            elif untold := _untold(one, states[declared.name], look.seen):
+                problems[declared.name] = [untold]
             found.append(one)
         except Refused as refused:
             problems[declared.name] = list(refused.problems)
@@ -133,22 +134,18 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
     return Every(run, tuple(found), states, frozenset(done), problems)
 
 
-def _untold(one: Move, seen: Seen) -> Problem | None:
-    """Why the sessions of a service that is still direct could not be told, on a way that nobody of this fleet built.
+def _untold(one: Move, state: ServiceState, seen: Seen) -> Problem | None:
+    """Why the sessions of a service that is still direct could not be told: a server without a host may be far away.
 
-    Where addresses are translated on it, a session past the pooler would look like none at all.
+    Where addresses are translated on the way there, a session past the pooler would look like none at all.
     """
-    census = evidence.census(seen, one.service.host, one.service.owner)
     by_hosts = not any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
-    if one.goal == "direct" or by_hosts or not census.unmatched or census.direct or census.pooled:
+    if one.goal == "direct" or by_hosts or state.unproved is not None:
         return None
-    first = census.unmatched[0]
-    return Problem(
-        one.service.where,
-        f"PostgreSQL names none of its connections ({first.local} → {first.peer}): an address is translated on the "
-        "way, and a session past the pooler would not be seen",
-        "without that proof it is yours to move by hand; where a connection was only just opened, run it again",
-    )
+    if told := acceptance.untold(evidence.census(seen, one.service.host, one.service.owner)):
+        hint = "without that proof it is yours to move by hand; where a connection was only just opened, run it again"
+        return Problem(one.service.where, told, hint)
+    return None
 
 
 def _over(bill: AfterMove) -> Problem:
