@@ -40,7 +40,7 @@ def sql(seen: Survey, name: str) -> str:
     """The SQL for the owner of a server; empty where there is nothing to do, or nobody can tell what."""
     try:
         found = of(seen, name)
-        return found.script if found.lacking else ""
+        return found.script if found.pending else ""
     except PoolwardError:
         return ""
 
@@ -62,10 +62,10 @@ def _made(state: State, name: str | None, *, remove: bool) -> Handed:
         raise PoolwardError(f"No pooler has an entry on {name}.", "pgbouncer_databases says which server each is on.")
     found = of(seen, name)
     if not remove:
-        return Handed(name, found.script if found.lacking else "")
+        return Handed(name, found.script if found.pending else "")
     if running := [pooler for pooler, one in seen.poolers.items() if one.active]:
         raise Refused(
             "What is in use is not to be taken back.",
             [Problem(pooler, "PgBouncer runs there", "first deploy/remove.py") for pooler in running],
         )
-    return Handed(name, found.removal if found.removable else "")
+    return Handed(name, found.way_back if found.removable else "")

@@ -14,7 +14,7 @@ from psycopg.conninfo import make_conninfo
 from poolward import advice, auth, hba, removal, templates
 from poolward.errors import Problem
 from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
-from poolward.observed import ServerState
+from poolward.observed import Inside, ServerState
 from poolward.shell import psql
 
 _WITHOUT_SUPERUSER = "pgbouncer_auth_query = False, and each user in pgbouncer_auth_users with a password_command"
@@ -52,10 +52,19 @@ class Handover:
     def lacking(self) -> list[str]:
         """What its owner has to do, one phrase each; raises PoolwardError for a missing database."""
         found = auth.differences(self.server, self.state, self.lookups)
+        for name in self.fleet.pooled_databases[self.server.name]:
+            inside = self.state.databases[name].inside if name in self.state.databases else None
+            if inside and not (inside.may_connect or {}).get(PROBE_ROLE, True):
+                found.append(f"{name}: {PROBE_ROLE} may not connect")
         for name in self.lookups:
             if self.state.databases[name].inside is None:
                 found.append(f"{name}: {self.state.read_as} cannot look into it ({self.state.databases[name].unread})")
         return found + [f"{role} has another password than {_command(role)} prints" for role in self.wrong_passwords]
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to hand over; raises PoolwardError for a missing database."""
+        return bool(self.lacking or (self.state.hba is not None and self._access()))
 
     def problems(self) -> list[Problem]:
         """Why nothing can be deployed in front of it yet; raises PoolwardError for a missing database."""
@@ -99,7 +108,7 @@ class Handover:
         return bool(set(removal.own_roles(self.server)) & self.state.roles.keys()) or bool(self._with_lookup())
 
     @property
-    def removal(self) -> str:
+    def way_back(self) -> str:
         """The way back from `script`, for psql."""
         return templates.rendered(
             "handover_removal.sql.j2",
@@ -124,8 +133,10 @@ class Handover:
         return parts
 
     def _with_lookup(self) -> list[str]:
-        states = self.state.databases.items()
-        return [name for name, one in states if one.inside and one.inside.schema_owner_superuser is not None]
+        def has(inside: Inside) -> bool:
+            return inside.function is not None or f"{self.server.auth_role}=USAGE" in inside.schema_grantees
+
+        return [name for name, one in self.state.databases.items() if one.inside and has(one.inside)]
 
     def _access(self) -> tuple[str, ...]:
         """The lines of pg_hba.conf that are missing; all of them where it cannot be read."""

@@ -68,6 +68,17 @@ def test_without_commands_nobody_knows_the_poolers_own_secrets():
     assert "pgbouncer_probe_secret_command is not given" in problem.message
 
 
+def test_a_database_that_is_closed_to_the_probe_is_the_owners_to_open():
+    state = by_dsn()
+    inside = state.databases["tracksolid_db"].inside
+    assert inside
+    closed = replace(inside, may_connect={"pgbouncer_probe": False})
+    databases = {**state.databases, "tracksolid_db": replace(state.databases["tracksolid_db"], inside=closed)}
+    found = handover(replace(state, databases=databases), (), **BY_FILE)
+    assert found.lacking == ["tracksolid_db: pgbouncer_probe may not connect"]
+    assert 'GRANT CONNECT ON DATABASE "tracksolid_db" TO "pgbouncer_probe";' in found.script
+
+
 def test_a_database_that_is_not_there_is_an_error():
     with pytest.raises(PoolwardError, match="no database 'elsewhere'"):
         _ = handover(lookups=("elsewhere",)).lacking
@@ -145,13 +156,15 @@ def test_lines_of_pg_hba_conf_are_said_where_they_lack_or_cannot_be_seen():
     unseen, seen = handover(), handover(server_state())
     assert '--   host "postgres","tracksolid-archive","tracksolid_db" all 192.0.2.21/32 scram-sha-256' in unseen.script
     assert "cannot be read from here" in unseen.script
-    assert "pg_hba.conf lacks these lines" in replace(seen, state=replace(server_state(), hba=())).script
+    shut = replace(seen, state=replace(server_state(), hba=()))
+    assert "pg_hba.conf lacks these lines" in shut.script
+    assert (unseen.pending, seen.pending, shut.pending) == (False, False, True)
 
 
 def test_the_way_back_is_for_what_is_there():
-    removal = handover().removal
-    assert removal.count(templates.text("auth_remove.sql")) == 2
-    assert removal.count(templates.text("roles_remove.sql")) == 1
+    back = handover().way_back
+    assert back.count(templates.text("auth_remove.sql")) == 2
+    assert back.count(templates.text("roles_remove.sql")) == 1
     assert handover().removable
     nothing = replace(without_roles(by_dsn()), databases={})
     assert not handover(nothing).removable
