@@ -31,7 +31,12 @@ def make(path: str, name: str | None, *, remove: bool) -> Handed:
 def of(seen: Survey, name: str) -> Handover:
     """What was seen of one server, with a login of the poolers' own roles where their secrets are in reach."""
     server, state = seen.fleet.servers[name], seen.servers[name]
-    lookups = auth.databases_with_lookup(seen.fleet, server, seen.versions())
+    # As a deploy will leave them: it cannot come back to the owner in its middle.
+    versions = {
+        pooler: lasting or seen.fleet.poolers[pooler].declared_version or seen.poolers[pooler].candidate_version
+        for pooler, lasting in seen.lasting_versions().items()
+    }
+    lookups = auth.databases_with_lookup(seen.fleet, server, versions)
     wrong = secrets.turned_away(server, state.roles)
     return Handover(seen.fleet, server, state, lookups, seen.networks(name), tuple(wrong))
 
