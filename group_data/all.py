@@ -72,7 +72,8 @@ pgbouncer_peers = {}
 #   "shop": {"verifier_from": "db1"}             what db1 has, byte for byte: PgBouncer can log in to db1 as shop
 #   "admin": {"password_command": ["vault", …]}  made from what a command on your own machine prints; ["cat"] takes it
 #                                                from the run's standard input. Enough for the console. For a role of
-#                                                the server it must be its password there, and db1's verifier is used.
+#                                                the server it must be its password there, and db1's verifier is used;
+#                                                where db1 is a postgresql_dsn alone, the password stands in the file.
 # A verifier is a copy: deploy after ALTER ROLE … PASSWORD (`poolward verify` names the role). PgBouncer goes on letting
 # these users in after VALID UNTIL or NOLOGIN, and only the server turns them away; the lookup function does not. Taking
 # one out needs a restart, and so does adding one that PgBouncer may have looked up before.
@@ -113,7 +114,8 @@ pgbouncer_publish = []
 pgbouncer_minimum_version = None
 
 # A command on your own machine that prints the secret, e.g. ["vault", "kv", "get", "-field=password", "kv/pgbouncer"].
-# None: a secret is made once on the database host and stays there, readable by root alone.
+# None: a secret is made once on the database host and stays there, readable by root alone. A server without a host (in
+# its data postgresql_dsn, a connection string of libpq's) needs them; `poolward handover` has the SQL for its owner.
 pgbouncer_auth_secret_command = None
 pgbouncer_probe_secret_command = None
 

@@ -101,14 +101,19 @@ def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Ses
             found.append(f"{len(census.pooled)} of its sessions still go through the pooler")
         if not census.direct and not terms.now_and_then:
             found.append("it has no session on the server yet")
-    if census.unmatched and not (census.direct or census.pooled):
-        ends = ", ".join(f"{socket.local} → {socket.peer}" for socket in census.unmatched[:3])
-        found.append(
-            f"neither PostgreSQL nor PgBouncer knows its connections ({ends}): is an address translated between?"
-        )
+    if told := untold(census):
+        found.append(told)
     if len(sessions.backends) > sessions.limit:
         found.append(f"the server has {len(sessions.backends)} sessions, over the {sessions.limit} for applications")
     return found
+
+
+def untold(census: Census) -> str:
+    """Why nothing can be said of its sessions, or an empty string."""
+    if not census.unmatched or census.direct or census.pooled:
+        return ""
+    ends = ", ".join(f"{socket.local} → {socket.peer}" for socket in census.unmatched[:3])
+    return f"neither PostgreSQL nor PgBouncer knows its connections ({ends}): is an address translated between?"
 
 
 def _not_pooled(terms: Terms, census: Census) -> list[str]:

@@ -14,14 +14,6 @@ def problems(
     fleet: Fleet, server: Server, state: ServerState, addresses: Mapping[str, str], poolers: Sequence[str]
 ) -> list[Problem]:
     """What keeps these poolers from being put in front of this server."""
-    if server.dsn or state.hba is None:
-        return [
-            Problem(
-                server.name,
-                "is known by a connection string alone (postgresql_dsn), and a deploy needs root on its host",
-                "leave postgresql_dsn out and give its ssh_hostname; plan, verify and size take --dsn instead",
-            )
-        ]
     found: list[Problem] = []
     if state.in_recovery:
         found.append(
@@ -44,10 +36,10 @@ def problems(
             f"pg_hba.conf line {rule.line} cannot be read by PostgreSQL: {rule.error}",
             "mend it first: at the next restart the server would not start",
         )
-        for rule in state.hba
+        for rule in state.hba or ()
         if rule.error
     ]
-    if not server.manage_hba:
+    if not server.manage_hba and state.hba is not None:
         found += _missing_rules(fleet, server, state.hba, addresses, poolers)
     return found
 
@@ -118,7 +110,7 @@ def _missing_rules(
         yield Problem(
             server.name,
             "pg_hba.conf does not let the poolers in. Add these lines and reload PostgreSQL:\n" + "\n".join(lines),
-            "or set pgbouncer_manage_hba = True and the deploy adds them",
+            "its owner can" if server.hostless else "or set pgbouncer_manage_hba = True and the deploy adds them",
         )
 
 

@@ -75,7 +75,7 @@ def take(state: State, fleet: Fleet, samples: int, interval: float) -> Assessmen
 
 def _by_their_hosts(fleet: Fleet) -> None:
     problems = [
-        Problem(name, "is known by a connection string alone", "the scan reads on the host: leave out postgresql_dsn")
+        Problem(name, "is known by a connection string alone", "the scan needs its host; a cutover goes on without it")
         for name, server in fleet.servers.items()
         if server.dsn
     ]

@@ -87,7 +87,10 @@ def differences(server: Server, state: ServerState, databases: Iterable[str]) ->
     found: list[str] = []
     if server.auth_query:
         found += _role_differences(server.auth_role, state.roles.get(server.auth_role), -1, ())
-    found += _role_differences(PROBE_ROLE, state.roles.get(PROBE_ROLE), PROBE_CONNECTION_LIMIT, PROBE_SETTINGS)
+    probe = state.roles.get(PROBE_ROLE)
+    # Only a superuser may quieten the server's log, and the owner of a managed server is none.
+    quiet = () if server.hostless and probe and not probe.settings else PROBE_SETTINGS
+    found += _role_differences(PROBE_ROLE, probe, PROBE_CONNECTION_LIMIT, quiet)
     for name in databases:
         if name not in state.databases:
             raise PoolwardError(

@@ -36,6 +36,10 @@ def declared(
     for name, source in given.items():
         where = place(pooler, name)
         found = list(_word_problems(where, name, source, known))
+        if source.get("verifier_from") in [server.name for server in servers.values() if server.hostless]:
+            message = f"nobody can read the verifiers of {source['verifier_from']} by its connection string"
+            hint = '{"password_command": ["vault", …]}; the password then stands in userlist.txt as it is'
+            found.append(Problem(where, message, hint))
         if name == PROBE_ROLE or name in {server.auth_role for server in servers.values()}:
             found.append(Problem(where, "is a role of Poolward's own, and its secret too", "leave it out"))
         problems += found
@@ -85,10 +89,12 @@ def one_way_problems(pooler: Pooler, auth_query: bool, servers: tuple[Server, ..
             "give each server poolers of its own",
         )
     if not auth_query and not pooler.auth_users:
+        hostless = any(server.hostless for server in servers)
+        source = '{"password_command": ["vault", …]}' if hostless else '{"verifier_from": "db1"}'
         yield Problem(
             pooler.name,
             "pgbouncer_auth_query is False and pgbouncer_auth_users is empty: no application could log in",
-            'pgbouncer_auth_users = {"shop": {"verifier_from": "db1"}}',
+            f'pgbouncer_auth_users = {{"shop": {source}}}',
         )
 
 

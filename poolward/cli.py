@@ -153,6 +153,29 @@ def report(journals: tuple[Path, ...], output: Path | None, as_json: bool) -> in
     return _present(cutover_report.make(journals, output), as_json)
 
 
+@cli.command()
+@click.argument("inventory")
+@click.option("--server", help="Which one, where several are known by a connection string alone.")
+@click.option("--remove", is_flag=True, help="The way back, for when no pooler is left.")
+def handover(inventory: str, server: str | None, remove: bool) -> int:
+    """Print what the owner of a server has to run, as SQL: of one known by postgresql_dsn alone. Changes nothing.
+
+    It is for psql, holds no secret, and may be run again. A deploy is refused until it was run.
+
+    Exit codes: 0 there is nothing to hand over, 2 there is, 1 any error.
+    """
+    from poolward import handing_over
+
+    handed = handing_over.make(inventory, server, remove=remove)
+    if not handed.sql:
+        click.echo(
+            f"Nothing to hand over: {handed.server} {'has nothing' if remove else 'lacks nothing'} of it.", err=True
+        )
+        return CLEAN
+    click.echo(handed.sql, nl=False)
+    return DRIFT
+
+
 def _by_server(dsns: tuple[str, ...]) -> dict[str, str]:
     return {name: dsn for name, _, dsn in (given.partition("=") for given in dsns)}
 

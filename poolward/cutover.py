@@ -27,6 +27,8 @@ class Cutover:
     later: tuple[str, ...] = ()
     """What `pause_after` leaves for the next run."""
     bills: tuple[AfterMove, ...] = ()
+    not_scanned: tuple[str, ...] = ()
+    """The servers nobody could scan for what a transaction pool does not give."""
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
     _not_proved: list[str] = field(default_factory=list, init=False)
@@ -38,6 +40,11 @@ class Cutover:
             origin, end = planned.ends
             yield f"{number} of {len(self.moves)}  {planned.service.name} on {planned.service.host}: {origin} → {end}"
         yield from map(str, self.bills)
+        if self.not_scanned:
+            yield (
+                f"not scanned: {', '.join(self.not_scanned)}, by a connection string: what a service keeps in its "
+                "session (temporary tables, advisory locks, LISTEN, SET) is not known"
+            )
         for name, reason in self.skipped.items():
             yield f"left alone: {name}, {reason}"
         if self.later:

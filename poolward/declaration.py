@@ -24,6 +24,9 @@ from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, Fleet, Pooler, Server
 from poolward.settings import Version
 
+# Where a connection string stands in a host's data that this run alone looks by, and no deploy (`--dsn`).
+LOOKED_AT_BY = "--dsn"
+
 
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
     """Build the fleet from every host's data and the inventory's groups; raises Refused with all problems at once."""
@@ -82,7 +85,8 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
     if not re.fullmatch("[1-9][0-9]{0,4}", port):
         problems.append(Problem(name, f"postgresql_port = {port!r} is no port", "leave it out for 5432"))
         port = "5432"
-    dsn = data.get("postgresql_dsn")
+    dsn = data.get(LOOKED_AT_BY, data.get("postgresql_dsn"))
+    hostless = data.get("postgresql_dsn") is not None
     if dsn is not None and (found := conninfo.problem(dsn)):
         problems.append(Problem(name, f"postgresql_dsn {found[0]}", found[1]))
     container, superuser = data.get("postgresql_container"), data.get("postgresql_superuser")
@@ -96,10 +100,11 @@ def _server(name: str, data: Mapping[str, Any], knobs: Knobs, problems: list[Pro
         auth_database=str(data.get("pgbouncer_auth_database", "postgres")),
         auth_role=str(data.get("pgbouncer_auth_role", AUTH_ROLE)),
         allow_superusers=tuple(sorted(knobs.allow_superusers)),
-        manage_hba=knobs.manage_hba,
+        manage_hba=knobs.manage_hba and not hostless,
         auth_secret_command=tuple(knobs.auth_secret_command) if knobs.auth_secret_command else None,
         probe_secret_command=tuple(knobs.probe_secret_command) if knobs.probe_secret_command else None,
         dsn=None if dsn is None else str(dsn),
+        hostless=hostless,
         auth_query=knobs.auth_query,
         container=str(container) if container else None,
         superuser=str(superuser) if superuser else None,

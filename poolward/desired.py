@@ -108,10 +108,22 @@ class PoolerConfig:
         (PgBouncer doc, `auth_user`).
         """
         own = {
-            server.own_roles[0]: "the secret of the poolers" if server.auth_query else f"the verifier {server.name} has"
+            server.own_roles[0]: "the secret of the poolers"
+            if server.auth_query or server.hostless
+            else f"the verifier {server.name} has"
             for server in self.servers
         }
-        return own | {user.name: user.source for user in self.pooler.auth_users}
+        users = self.pooler.auth_users
+        return own | {user.name: "its password" if self.passwords_in_clear else user.source for user in users}
+
+    @property
+    def passwords_in_clear(self) -> bool:
+        """Whether the passwords of its users stand in userlist.txt as they are.
+
+        A verifier that is not the server's own, byte for byte, opens the pooler and not the server, and nobody can read
+        the server's own by a connection string.
+        """
+        return any(server.hostless for server in self.servers)
 
     def probe_services(self, secrets: Mapping[str, str]) -> dict[str, dict[str, str | int]]:
         """A libpq service per entry, to log in through the pooler as the probe; `secrets` by server name."""

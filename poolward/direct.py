@@ -11,7 +11,7 @@ from poolward.errors import CommandFailed
 from poolward.fleet import Server
 from poolward.remote import Output
 
-_OBSERVE_TIMEOUT = 60
+_OBSERVE_TIMEOUT, _SESSIONS_TIMEOUT = 60, 15
 
 
 def observe(server: Server, databases: Sequence[str]) -> Output:
@@ -22,6 +22,16 @@ def observe(server: Server, databases: Sequence[str]) -> Output:
 def sample(server: Server, count: int, interval: float, timeout: int) -> Output:
     """What `sample_activity.sh` prints on a host; raises CommandFailed when it takes longer than `timeout` seconds."""
     return _asked(server, timeout, ask="sample", count=count, interval=interval)
+
+
+def sessions(server: Server) -> Output:
+    """What `observe_sessions.sh` prints on a host; raises CommandFailed when no answer comes in time."""
+    return _asked(server, _SESSIONS_TIMEOUT, ask="sessions")
+
+
+def log_in(server: Server, role: str, password: str) -> Output:
+    """Whether a role may log in with this password: `ok`, `wrong`, or why that could not be told."""
+    return _asked(server, _SESSIONS_TIMEOUT, ask="log_in", role=role, password=password)
 
 
 def _asked(server: Server, timeout: int, **question: object) -> Output:

@@ -56,7 +56,9 @@ class Server:
     auth_secret_command: tuple[str, ...] | None = None
     probe_secret_command: tuple[str, ...] | None = None
     dsn: str | None = None
-    """libpq's connection string, without a password, where the host itself is out of reach."""
+    """libpq's connection string, without a password, where it is not asked on its host."""
+    hostless: bool = False
+    """Whether that string is all there is: a deploy, too, only reads there, and its owner changes it."""
     auth_query: bool = True
     """Whether PgBouncer may ask this server for the verifiers of clients, through the lookup function."""
     auth_users: tuple[str, ...] = ()
@@ -77,10 +79,21 @@ class Server:
         return (self.auth_role, PROBE_ROLE) if self.auth_query else (PROBE_ROLE,)
 
     @property
+    def deployable(self) -> bool:
+        """Whether a deploy asks it as this run does: `--dsn` only looks at what a deploy works on by its host."""
+        return self.hostless or self.dsn is None
+
+    @property
     def secrets_in_reach(self) -> bool:
         """Whether the pooler's own secrets can be had: from the host, or from the operator's commands."""
-        commands = (self.auth_secret_command or not self.auth_query, self.probe_secret_command)
-        return self.dsn is None or all(commands)
+        return self.dsn is None or not self.secret_commands_lacking
+
+    @property
+    def secret_commands_lacking(self) -> tuple[str, ...]:
+        """The operator's words that would bring the secrets of its own roles, and are not given."""
+        auth = ("pgbouncer_auth_secret_command",) if self.auth_query and not self.auth_secret_command else ()
+        probe = () if self.probe_secret_command else ("pgbouncer_probe_secret_command",)
+        return (*auth, *probe)
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,15 @@ class Fleet:
             for entry in pooler.entries:
                 names[entry.server].add(entry.dbname)
         return {server: tuple(sorted(found)) for server, found in names.items()}
+
+    @property
+    def keeper(self) -> str:
+        """The host that keeps the lease on the fleet: the first database host.
+
+        Where none of them can be logged in to, it is one that a rollback cannot do without either: the first service's.
+        """
+        hosts = [name for name, server in self.servers.items() if not server.hostless]
+        return next(iter([*hosts, *(service.host for service in self.services), *self.poolers]))
 
     def units_behind(self, pooler: str) -> tuple[str, ...]:
         """The units on the pooler's own host that connect through it once they have moved, sorted."""

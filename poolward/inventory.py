@@ -19,7 +19,7 @@ from pyinfra.api.state import StateStage
 from pyinfra.context import ctx_config, ctx_inventory, ctx_state
 from pyinfra_cli.inventory import make_inventory
 
-from poolward import declaration
+from poolward import declaration, hostless
 from poolward.errors import PoolwardError
 from poolward.fleet import Fleet, Server
 
@@ -48,7 +48,7 @@ def _hosts_and_groups(inventory: Inventory, dsns: Mapping[str, str]) -> tuple[di
             f'--dsn {known[0] if known else "db1"}="host=… user=… dbname=postgres"',
         )
     for name, dsn in dsns.items():
-        hosts[name]["postgresql_dsn"] = dsn
+        hosts[name][declaration.LOOKED_AT_BY] = dsn
     return hosts, groups
 
 
@@ -106,6 +106,6 @@ def load(path: str, limit: tuple[str, ...] = ()) -> State:
             f"--limit {' '.join(limit)} matches no host of {path}.",
             "Its hosts: " + ", ".join(sorted(host.name for host in inventory)),
         )
-    state.init(inventory, config, initial_limit=limited)
+    hostless.initialised(state)(inventory, config, initial_limit=limited)
     state.set_stage(StateStage.Connect)
     return state

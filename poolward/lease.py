@@ -1,4 +1,4 @@
-"""One cutover at a time: a lease on the first database host, renewed at every step."""
+"""One cutover at a time: a lease on a host of the fleet, renewed at every step."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Lease:
     """The right to move services of a fleet."""
 
     host: Host
-    """The first database host, which keeps it."""
+    """Where it is kept: `Fleet.keeper`."""
     token: str
     why: str
     _renewed: float = field(default=0.0, init=False)

@@ -133,12 +133,14 @@ def _made(state: State, dsns: Mapping[str, str] | None) -> Planned:
         budget.bills(seen),
         [change for look in looks for change in changes[look]],
         unseen.of(seen),
-        refusals.of(seen, state.inventory, [name for name in seen.servers if not fleet.servers[name].dsn]),
+        refusals.of(seen, state.inventory, [name for name in seen.servers if fleet.servers[name].deployable]),
     )
 
 
 def _server(state: State, seen: Survey, name: str) -> list[Change]:
     server, found = seen.fleet.servers[name], seen.servers[name]
+    if server.hostless:  # what it lacks is its owner's to change: it stands among the problems
+        return []
     lookups = auth.databases_with_lookup(seen.fleet, server, seen.versions())
     changes = [
         Change(name, "roles and lookup function", difference, "as declared", _UNNOTICED)

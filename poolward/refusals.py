@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from pyinfra.api import Inventory
 
-from poolward import advice, auth_users, secrets
+from poolward import advice, auth_users, handing_over, secrets
 from poolward.desired import pooler_config
-from poolward.errors import Problem, Refused
+from poolward.errors import PoolwardError, Problem, Refused
 from poolward.survey import Survey
 
 
@@ -25,7 +25,16 @@ def of(seen: Survey, inventory: Inventory, servers: Iterable[str]) -> list[Probl
     for name in servers:
         server, state = seen.fleet.servers[name], seen.servers[name]
         problems += advice.problems(seen.fleet, server, state, seen.networks(name), list(seen.poolers))
+        if server.hostless:
+            problems += _handed_over(seen, name)
     return problems
+
+
+def _handed_over(seen: Survey, name: str) -> list[Problem]:
+    try:
+        return handing_over.of(seen, name).problems()
+    except PoolwardError as error:
+        return [Problem(name, error.message, error.hint)]
 
 
 def _misfits(seen: Survey, name: str) -> tuple[Problem, ...]:

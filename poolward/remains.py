@@ -28,7 +28,10 @@ from poolward.watch import Asked
 
 @dataclass(frozen=True)
 class Remains:
-    """What was seen of some poolers, of every server, and of the declared services."""
+    """What was seen of some poolers, of every server, and of the declared services.
+
+    Of a server without a host only its sessions: what is there is its owner's to take away.
+    """
 
     poolers: Mapping[str, PoolerTraces]
     servers: Mapping[str, ServerTraces]
@@ -72,8 +75,9 @@ def look(state: State, fleet: Fleet, poolers: Iterable[str]) -> Remains:
         asked = [Asked(service) for service in fleet.services if service.host == name]
         return watch.application(state, name, asked, ports, 5)
 
-    def server(name: str) -> tuple[ServerTraces, Sessions]:
-        traces = observe.server_traces(inventory.host(state, name), fleet.servers[name])
+    def server(name: str) -> tuple[ServerTraces | None, Sessions]:
+        server = fleet.servers[name]
+        traces = None if server.hostless else observe.server_traces(inventory.host(state, name), server)
         return traces, watch.sessions(state, fleet, name)
 
     servers = survey.together({f"server {name}": partial(server, name) for name in fleet.servers})
@@ -83,7 +87,7 @@ def look(state: State, fleet: Fleet, poolers: Iterable[str]) -> Remains:
     found = {name: seen[f"pooler {name}"] for name in wanted}
     return Remains(
         poolers={name: traces for name, (traces, _) in found.items()},
-        servers={name: servers[f"server {name}"][0] for name in fleet.servers},
+        servers={name: traces for name in fleet.servers if (traces := servers[f"server {name}"][0])},
         sessions={name: servers[f"server {name}"][1] for name in fleet.servers},
         traffic={name: traffic for name, (_, traffic) in found.items() if traffic},
         applications={name: seen[f"application {name}"] for name in hosts},

@@ -141,6 +141,16 @@ def gone_from_server(server: Server, traces: ServerTraces, poolers: Collection[s
     return said
 
 
+def left_to_its_owner(server: Server) -> list[str]:
+    """What a removal does not touch, to be said before."""
+    if not server.hostless:
+        return []
+    return [
+        f"{server.name}: its roles and what else its owner made for the poolers stay; afterwards "
+        "`poolward handover INVENTORY --remove` prints the SQL that takes them back"
+    ]
+
+
 def _obstacle(server: Server, found: Dependency) -> Problem:
     where = f" in {found.database}" if found.database else ""
     if not found.role:

@@ -9,11 +9,13 @@ from typing import Literal
 from pyinfra.api import State
 
 from poolward import (
+    acceptance,
     assess,
     budget,
     budget_moves,
     compatibility,
     env_file,
+    evidence,
     hazards,
     inventory,
     moves,
@@ -30,6 +32,7 @@ from poolward import (
 from poolward.budget_moves import AfterMove, Mover
 from poolward.cutover import Cutover
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.journal import Journal
 from poolward.lease import Lease
@@ -76,6 +79,7 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
         tuple(one.service.name for one in wanted[options.pause_after or len(wanted) :]),
     )
     bills: tuple[AfterMove, ...] = ()
+    not_scanned = tuple(name for name, server in fleet.servers.items() if server.dsn)
     if goal == "pooled" and now and not problems:
         seen = survey.take(state, fleet, fleet.poolers)
         for one in now:
@@ -83,12 +87,12 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
             problems += _refusals(one, found, seen)
             problems += _unwritable(one, found)
             problems += [] if found.unproved is not None else recreation.problems(one.host, one.service, found)
-        problems += _hazards(state, fleet, every, now)
+        problems += [] if not_scanned else _hazards(state, fleet, every, now)
         bills = _bills(seen, every, now)
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
     if problems:
         raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
-    return Cutover(every.run, goal, now, skipped, later, bills)
+    return Cutover(every.run, goal, now, skipped, later, bills, not_scanned if goal == "pooled" and now else ())
 
 
 @dataclass(frozen=True)
@@ -120,12 +124,28 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
             one = _move(run, goal, soaked, states[declared.name], meanings[declared.name])
             if moves.next_step(one.position(states[declared.name]), goal) == "done":
                 done.add(declared.name)
+            elif untold := _untold(one, states[declared.name], look.seen):
+                problems[declared.name] = [untold]
             found.append(one)
         except Refused as refused:
             problems[declared.name] = list(refused.problems)
         except PoolwardError as error:
             problems[declared.name] = [Problem(declared.where, error.message, error.hint)]
     return Every(run, tuple(found), states, frozenset(done), problems)
+
+
+def _untold(one: Move, state: ServiceState, seen: Seen) -> Problem | None:
+    """Why the sessions of a service that is still direct could not be told: a server without a host may be far away.
+
+    Where addresses are translated on the way there, a session past the pooler would look like none at all.
+    """
+    by_hosts = not any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
+    if one.goal == "direct" or by_hosts or state.unproved is not None:
+        return None
+    if told := acceptance.untold(evidence.census(seen, one.service.host, one.service.owner)):
+        hint = "without that proof it is yours to move by hand; where a connection was only just opened, run it again"
+        return Problem(one.service.where, told, hint)
+    return None
 
 
 def _over(bill: AfterMove) -> Problem:
@@ -150,8 +170,9 @@ def chosen(fleet: Fleet, options: Options) -> list[Service]:
 
 def _run(state: State, fleet: Fleet, goal: Goal, path: str, say: Callable[[str], None]) -> Run:
     journal = Journal(what="cutover" if goal == "pooled" else "rollback", inventory=path)
-    keeper = inventory.host(state, next(iter(fleet.servers)))
-    return Run(state, fleet, Lease(keeper, journal.run, f"run a {journal.what}"), journal, say)
+    return Run(
+        state, fleet, Lease(inventory.host(state, fleet.keeper), journal.run, f"run a {journal.what}"), journal, say
+    )
 
 
 def _move(run: Run, goal: Goal, declared: Service, state: ServiceState, resolved: Resolved) -> Move:

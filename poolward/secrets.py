@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 from gevent.lock import RLock
 from pyinfra.api import Host, Inventory, State
 
-from poolward import auth, auth_users, remote, shell, userlist
+from poolward import auth, auth_users, direct, remote, shell, userlist
 from poolward.desired import PoolerConfig
 from poolward.errors import PoolwardError, Problem
 from poolward.fleet import PROBE_ROLE, AuthUser, Fleet, Server
@@ -66,6 +66,19 @@ def of_servers(inventory: Inventory, servers: Iterable[Server]) -> dict[str, Sec
         found[server.name] = _of_server(inventory, server)
         if not found[server.name].complete:
             raise PoolwardError(f"The pooler's own secrets are missing on {server.name}.", "Run the whole deploy.")
+    return found
+
+
+def turned_away(server: Server, roles: Iterable[str]) -> list[str]:
+    """Those of the server's own roles whose secret PostgreSQL says is wrong, by a login over its connection string.
+
+    Only where the operator's commands give the secrets. A login that fails for another reason proves nothing, and the
+    poolers' own logins will tell.
+    """
+    found: list[str] = []
+    for role, secret in _usable(_supplied(server), server).items():
+        if secret is not None and role in roles and direct.log_in(server, role, secret).stdout.strip() == "wrong":
+            found.append(role)
     return found
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,6 +20,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from poolward import shell
 from poolward.errors import PoolwardError
 from poolward.shell.psql import as_parameters
+
+_WRONG = "password authentication failed"
+# What PostgreSQL says to a role whose password was right.
+_LET_IN_BEFORE = ("permission denied for database", "too many connections for role")
 
 
 def observe(dsn: str, databases: list[str], auth_role: str) -> None:
@@ -54,6 +58,31 @@ def sample(dsn: str, count: int, interval: float) -> None:
         for _ in range(count):
             print(json.dumps(_ask(server, "sample_activity", {})), flush=True)
             time.sleep(interval)  # the distance between samples is what was asked for; nothing is waited for
+
+
+def sessions(dsn: str) -> None:
+    """Print every client session of the server but this one."""
+    with _session(dsn) as (server, _):
+        print(json.dumps(_ask(server, "observe_sessions", {})))
+
+
+def log_in(dsn: str, role: str, password: str) -> None:
+    """Print whether a role may log in with this password, in the database of the connection string.
+
+    `ok` and `wrong` are PostgreSQL's own word; anything else, like a pg_hba.conf that does not let it in from here, is
+    the reason why it cannot be told.
+    """
+    ours: dict[str, str | int | None] = {"user": role, "password": password, "connect_timeout": 5}
+    try:
+        psycopg.connect(make_conninfo(dsn, **ours)).close()
+    except psycopg.OperationalError as error:
+        why = " ".join(str(error).split())
+        if any(reason in why for reason in _LET_IN_BEFORE):
+            print("ok")
+        else:
+            print("wrong" if _WRONG in why else why)
+    else:
+        print("ok")
 
 
 @contextmanager
@@ -91,12 +120,19 @@ def _print(section: str, value: Any) -> None:
     print(f"@{section}\n{json.dumps(value)}")
 
 
+_ANSWERS: dict[str, Callable[..., None]] = {
+    "observe": observe,
+    "sample": sample,
+    "sessions": sessions,
+    "log_in": log_in,
+}
+
+
 def main() -> None:
     """Answer the one question; an error is a sentence on standard error."""
     question = json.load(sys.stdin)
-    answer = observe if question.pop("ask") == "observe" else sample
     try:
-        answer(**question)
+        _ANSWERS[question.pop("ask")](**question)
     except (PoolwardError, psycopg.Error) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

@@ -6,14 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from psycopg import sql
+from psycopg import sql as _sql
 
 FOLDER = Path(__file__).parent.parent / "templates"
 
 
-def _sql_literal(value: str) -> str:
+def sql_literal(value: str) -> str:
     """A literal that means the same whatever the session says of standard_conforming_strings."""
-    return sql.quote(value).strip()
+    return _sql.quote(value).strip()
+
+
+def sql_name(value: str) -> str:
+    """A name, quoted."""
+    return _sql.Identifier(value).as_string()
 
 
 _environment = Environment(
@@ -23,7 +28,9 @@ _environment = Environment(
     keep_trailing_newline=True,
     autoescape=False,  # not HTML: escaping would corrupt a secret that holds & or <
 )
-_environment.filters["sql"] = _sql_literal
+_environment.filters["sql"] = sql_literal
+# What stands in a comment of SQL must not end it: names of objects are anybody's.
+_environment.filters["one_line"] = lambda text: " ".join(str(text).split())
 _pages = Environment(
     loader=FileSystemLoader(FOLDER),
     undefined=StrictUndefined,

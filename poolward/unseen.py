@@ -36,13 +36,14 @@ def of(seen: Seen) -> list[Unseen]:
             if not server.secrets_in_reach:
                 own = f"userlist.txt, whether it holds the secret of {server.auth_role}; " if server.auth_query else ""
                 what = f"{own}a login through every entry"
-                found.append(Unseen(pooler, what, f"the secrets kept on {server.name}, or {_COMMANDS}"))
+                kept = "" if server.hostless else f"the secrets kept on {server.name}, or "
+                found.append(Unseen(pooler, what, f"{kept}{_COMMANDS}"))
     return found
 
 
 def _verifiers_of(pooler: Pooler, server: Server) -> list[str]:
     """The roles whose verifiers stand in userlist.txt and can only be read on the server's host."""
-    if not server.dsn:
+    if not server.dsn or server.hostless:
         return []
     own = [] if server.auth_query else [PROBE_ROLE]
     return [*own, *(user.name for user in pooler.auth_users if user.verifier_from == server.name)]
@@ -51,7 +52,7 @@ def _verifiers_of(pooler: Pooler, server: Server) -> list[str]:
 def _of_server(server: Server, state: ServerState, lookups: Iterable[str]) -> Iterable[Unseen]:
     if any(role.password is None for role in state.roles.values()):
         yield Unseen(server.name, "what kind of password each role has (SCRAM, md5, none)", "a superuser (pg_authid)")
-    if server.dsn:
+    if server.dsn and not server.hostless:  # else the poolers' own logins tell
         yield Unseen(server.name, "whether the stored passwords are the poolers' own", f"root on {server.name}")
     if state.hba is None:
         yield Unseen(
@@ -60,7 +61,7 @@ def _of_server(server: Server, state: ServerState, lookups: Iterable[str]) -> It
             f"GRANT SELECT ON pg_hba_file_rules TO {state.read_as}; "
             f"GRANT EXECUTE ON FUNCTION pg_hba_file_rules() TO {state.read_as}",
         )
-    if state.hba_loaded is None or state.hba_block is None:
+    if (state.hba_loaded is None or state.hba_block is None) and not server.hostless:
         what = "pg_hba.conf itself: Poolward's own lines, and whether it was changed after PostgreSQL last read it"
         yield Unseen(server.name, what, f"root on {server.name}")
     for name in lookups:

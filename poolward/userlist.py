@@ -41,16 +41,20 @@ def entries(
 
     A verifier that is made from a password is the server's own, so that PgBouncer can log in there with it. Of a user
     that is no role there, it stays the one in the file as long as it fits the password, because each new one has a salt
-    of its own: `live` is the file's text today.
+    of its own: `live` is the file's text today. Of a server whose verifiers nobody can read, secrets and passwords
+    stand there in clear.
     """
     found: dict[str, str | None] = {}
     for server in config.servers:
         own, role = secrets[server.name], server.own_roles[0]
-        found[role] = own.own[role] if server.auth_query else own.verifiers.get(role)
+        in_clear = server.auth_query or server.hostless
+        found[role] = own.own[role] if in_clear else own.verifiers.get(role)
     today = _today(live)
     for user in config.pooler.auth_users:
         if user.verifier_from:
             found[user.name] = secrets[user.verifier_from].verifiers.get(user.name)
+        elif user.name in passwords and config.passwords_in_clear:
+            found[user.name] = passwords[user.name]
         elif user.name in passwords:
             stored = [secrets[server.name].verifiers.get(user.name, "") for server in config.servers]
             found[user.name] = _of_password(passwords[user.name], *stored, today.get(user.name, ""))

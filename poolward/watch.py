@@ -9,8 +9,8 @@ from functools import partial
 
 from pyinfra.api import State
 
-from poolward import inventory, remote, shell, survey
-from poolward.errors import PoolwardError, Unreachable
+from poolward import direct, inventory, remote, shell, survey
+from poolward.errors import CommandFailed, PoolwardError, Unreachable
 from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.observed import ApplicationState, Sessions, Traffic
@@ -138,6 +138,11 @@ def traffic(state: State, fleet: Fleet, name: str, since: float = 0.0) -> Traffi
 
 def sessions(state: State, fleet: Fleet, name: str) -> Sessions:
     """The sessions of one server; raises CommandFailed or Unreadable."""
-    sql = (shell.SQL / "observe_sessions.sql").read_text()
-    command = shell.script("observe_sessions", "look at the server's sessions", 15, fleet.servers[name].place, sql=sql)
+    server, purpose = fleet.servers[name], "look at the server's sessions"
+    if server.dsn:
+        output = direct.sessions(server)
+        if not output.succeeded:
+            raise CommandFailed(f"{name}: could not {purpose}: {remote.last_lines(output.stderr)}")
+        return Sessions.parse(output.stdout, name)
+    command = shell.script("observe_sessions", purpose, 15, server.place, sql=shell.sql("observe_sessions"))
     return Sessions.parse(remote.must(inventory.host(state, name), command), name)

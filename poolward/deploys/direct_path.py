@@ -62,8 +62,8 @@ def _planned(state: State, action: Action) -> DirectPaths:
     if problems := [problem for found in every.problems.values() for problem in found]:
         raise Refused("It is not known whose path is whose; nothing was changed.", problems)
     journal = Journal(what=action, inventory=options.inventory)
-    keeper = inventory.host(state, next(iter(fleet.servers)))
-    run = Run(state, fleet, Lease(keeper, journal.run, f"{action} the direct path"), journal, say)
+    held = Lease(inventory.host(state, fleet.keeper), journal.run, f"{action} the direct path")
+    run = Run(state, fleet, held, journal, say)
     if action == "close":
         if not every.done:
             raise PoolwardError("No service goes through a pooler.", "Run deploy/cutover.py first.")

@@ -48,11 +48,17 @@ def pgbouncer() -> None:
 
 def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
     server, target = plan.fleet.servers[name], inventory.host(state, name)
+    versions = plan.seen.lasting_versions()
+    if server.hostless:
+        database.handed_over(
+            target, server, plan.fleet, versions, name=f"{name} knows its poolers, as its owner made it"
+        )
+        return
     database.poolers_side(
         target,
         server,
         plan.fleet,
-        plan.seen.lasting_versions(),
+        versions,
         _access(plan, name, plan.databases_meanwhile(name)),
         name=f"{name} knows its poolers",
     )

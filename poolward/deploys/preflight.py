@@ -12,7 +12,7 @@ from pyinfra import logger
 from pyinfra.api import State
 from pyinfra.api.exceptions import DeployError
 
-from poolward import advice, apply, auth_users, budget, inventory, refusals, survey
+from poolward import advice, apply, auth_users, budget, handing_over, inventory, refusals, survey
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
@@ -100,6 +100,9 @@ def _look(state: State) -> Survey:
 def _make(run: State) -> Plan:
     seen = _look(run)
     if problems := refusals.of(seen, run.inventory, seen.servers):
+        for name in seen.servers:
+            if seen.fleet.servers[name].hostless and (sql := handing_over.sql(seen, name)):
+                logger.info(f"The SQL for the owner of {name}:\n{sql}")
         raise Refused("This cannot be deployed; no host was changed.", problems)
     _judge_budget(seen)
     for name, state in seen.servers.items():

@@ -82,12 +82,11 @@ def _make(state: State) -> Plan:
             "--limit leaves no pooler in the run, and a removal begins with the poolers.",
             "Name at least one, or leave --limit out.",
         )
-    acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in fleet.servers}
-    keeper = inventory.host(state, next(iter(fleet.servers)))
     seen = remains.look(state, fleet, poolers)
-    lease = Lease(keeper, uuid.uuid4().hex, "remove its poolers")
+    acting = {name: name if inventory.in_limit(state, name) else poolers[0] for name in seen.servers}
+    held = Lease(inventory.host(state, fleet.keeper), uuid.uuid4().hex, "remove its poolers")
     anything = any(found.any for found in seen.poolers.values()) or any(found.any for found in seen.servers.values())
-    plan = Plan(fleet, poolers, acting, lease, anything)
+    plan = Plan(fleet, poolers, acting, held, anything)
     if problems := [*remains.users(state, fleet, seen), *(_obstacles(state, plan, seen) if plan.whole else ())]:
         raise Refused("This is still in use, or is not Poolward's to remove; no host was changed.", problems)
     _announce(plan, seen)
@@ -106,6 +105,8 @@ def _announce(plan: Plan, seen: Remains) -> None:
     lines = [line for name, traces in seen.poolers.items() for line in removal.gone_from_pooler(poolers[name], traces)]
     for name, traces in seen.servers.items():
         lines += removal.gone_from_server(plan.fleet.servers[name], traces, plan.poolers, whole=plan.whole)
+    if plan.whole and plan.any:
+        lines += [line for server in plan.fleet.servers.values() for line in removal.left_to_its_owner(server)]
     for line in lines:
         logger.warning(line)
     if lines:

@@ -58,6 +58,8 @@ class Inside:
     function: Function | None = None
     connect: Mapping[str, bool] | None = None
     """Per role of ours whether it was granted CONNECT by name; None when the role does not exist."""
+    may_connect: Mapping[str, bool] | None = None
+    """The same by whatever right, PUBLIC's too."""
     other_rights: tuple[str, ...] = ()
     """What else the auth role owns or was granted here."""
 

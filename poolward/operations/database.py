@@ -9,8 +9,9 @@ from functools import partial
 from pyinfra.api import Host
 
 from poolward import auth, hba, observe, remote, scram, secrets, shell, templates
-from poolward.errors import PoolwardError
+from poolward.errors import PoolwardError, Refused
 from poolward.fleet import PROBE_CONNECTION_LIMIT, PROBE_ROLE, Fleet, Server
+from poolward.handover import Handover
 from poolward.observed import ServerState, sections
 from poolward.operations._step import Change, say, step
 from poolward.settings import Version
@@ -65,6 +66,18 @@ def _by_now(target: Host, fleet: Fleet, versions: Mapping[str, Version | None]) 
         name: version or observe.pooler(target.inventory.get_host(name), fleet.poolers[name]).version
         for name, version in versions.items()
     }
+
+
+@step
+def handed_over(
+    target: Host, server: Server, fleet: Fleet, versions: Mapping[str, Version | None]
+) -> Generator[Change, None, None]:
+    """A server that only its owner changes has what the poolers need; it is looked at again, and nothing is written."""
+    lookups = auth.databases_with_lookup(fleet, server, _by_now(target, fleet, versions))
+    seen = observe.server(target, server, lookups)
+    if found := Handover(fleet, server, seen, lookups).problems():
+        raise Refused(f"{server.name} has changed since the run began.", found)
+    yield from ()
 
 
 @step

@@ -14,8 +14,13 @@ def with_variables(sql: str, variables: Mapping[str, str | int]) -> str:
 
     The script uses them as `:'name'` (a literal) or `:"name"` (an identifier); psql does the quoting of SQL itself.
     """
-    lines = [f"\\set {name} '{str(value).translate(_ESCAPES)}'" for name, value in variables.items()]
+    lines = [f"\\set {name} {quoted(str(value))}" for name, value in variables.items()]
     return "\n".join((*lines, sql))
+
+
+def quoted(value: str) -> str:
+    """An argument of one of psql's own commands."""
+    return f"'{value.translate(_ESCAPES)}'"
 
 
 def as_parameters(sql: str) -> str:

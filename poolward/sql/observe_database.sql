@@ -34,6 +34,9 @@ SELECT json_build_object(
             SELECT FROM pg_database d CROSS JOIN LATERAL aclexplode(d.datacl) acl
             WHERE d.datname = current_database() AND acl.grantee = r.oid AND acl.privilege_type = 'CONNECT'))
         FROM pg_roles r WHERE r.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
+    'may_connect', (
+        SELECT json_object_agg(r.rolname, has_database_privilege(r.oid, current_database()::text, 'CONNECT'))
+        FROM pg_roles r WHERE r.rolname IN (SELECT json_array_elements_text(:'own_roles'))),
     'other_rights', coalesce((
         SELECT json_agg(pg_describe_object(s.classid, s.objid, s.objsubid) ORDER BY 1)
         FROM pg_shdepend s JOIN pg_roles r ON r.oid = s.refobjid

@@ -76,6 +76,7 @@ def test_an_inventory_without_poolers_is_refused_with_both_missing_groups(local:
         (["assess", "inventories/lab.py", "--window", "0"], "The window is at most 3600 seconds"),
         (["typo"], "No such command 'typo'"),
         (["plan", "inventories/lab.py", "--dsn", "db2=host=x"], "--dsn begins with the name of a host"),
+        (["handover", "inventories/lab.py"], "No server of this inventory is known by its connection string alone"),
         (["verify", "inventories/lab.py", "--dsn", "postgresql://me:canary@db1/x?a=b"], "--dsn begins with the name"),
         (["size", "inventories/lab.py", "--dsn", "db1=host=x password=canary"], "has a password in it"),
     ],

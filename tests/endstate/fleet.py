@@ -80,6 +80,11 @@ class Server(_Machine):
         return int(self.data.get("postgresql_port", 5432))
 
     @property
+    def hostless(self) -> bool:
+        """Whether a connection string is all there is."""
+        return self.data.get("postgresql_dsn") is not None
+
+    @property
     def auth_role(self) -> str:
         return str(self.data.get("pgbouncer_auth_role", "pgbouncer_auth"))
 

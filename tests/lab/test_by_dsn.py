@@ -211,14 +211,14 @@ def test_with_the_secrets_from_commands_the_poolers_are_looked_at_whole(lab: Lab
     assert document("plan", str(inventory))[1]["changes"] == []
 
 
-def test_pyinfra_verifies_the_poolers_and_a_deploy_is_refused(dsn: str):
+def test_pyinfra_verifies_the_poolers_and_a_deploy_asks_for_the_secrets(dsn: str):
     data = {"postgresql_dsn": dsn}
     run = pyinfra("--limit", "poolers", data=data, deploy="deploy/verify.py")
     assert run.returncode == 0, run.text
     assert "not looked at: userlist.txt" in run.text
     refused = pyinfra("--limit", "poolers", data=data)
     assert refused.returncode == 1
-    assert "db1: is known by a connection string alone (postgresql_dsn), and a deploy needs root" in refused.text
+    assert "db1: has no host that keeps the poolers' own secrets" in refused.text
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from poolward import auth, budget, conninfo, unseen, verify
+from poolward.declaration import LOOKED_AT_BY
 from poolward.fleet import Fleet
 from poolward.observed import ServerState
 from poolward.settings import Version
@@ -32,7 +33,7 @@ class Seen:
 
 def by_dsn(state: ServerState | None = None, **changes: object) -> Seen:
     monitor = ServerState.parse(recorded("postgresql-17-by-dsn.txt").splitlines())
-    return Seen(lab(postgresql_dsn=DSN, **changes), {"db1": state or monitor})
+    return Seen(lab(**{LOOKED_AT_BY: DSN}, **changes), {"db1": state or monitor})
 
 
 def whats(seen: Seen) -> list[str]:
