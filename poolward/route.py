@@ -4,25 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from pyinfra.api import State
 
 from poolward import (
     acceptance,
-    assess,
     budget,
     budget_moves,
-    compatibility,
     env_file,
     evidence,
-    hazards,
+    hindrances,
     inventory,
     moves,
     moving,
     names,
-    recreation,
-    rewriting,
     service,
     survey,
     target,
@@ -42,10 +37,6 @@ from poolward.observed import ServiceState
 from poolward.service import Address, Service
 from poolward.survey import Survey
 from poolward.target import Resolved
-
-# A short scan: `poolward assess` samples for longer.
-_SAMPLES, _SAMPLE_SECONDS = 4, 0.25
-_ACCEPT = "poolward assess tells more; to move it all the same, say why in its `accept_hazards`"
 
 
 @dataclass(frozen=True)
@@ -82,12 +73,8 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
     not_scanned = tuple(name for name, server in fleet.servers.items() if server.dsn)
     if goal == "pooled" and now and not problems:
         seen = survey.take(state, fleet, fleet.poolers)
-        for one in now:
-            found = every.states[one.service.name]
-            problems += _refusals(one, found, seen)
-            problems += _unwritable(one, found)
-            problems += [] if found.unproved is not None else recreation.problems(one.host, one.service, found)
-        problems += [] if not_scanned else _hazards(state, fleet, every, now)
+        problems += [found for one in now for found in hindrances.of_move(one, every.states[one.service.name], seen)]
+        problems += [] if not_scanned else hindrances.of_habits(state, fleet, now, every.states)
         bills = _bills(seen, every, now)
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
     if problems:
@@ -201,71 +188,6 @@ def _home(
         entries = {entry.name: entry.dbname for entry in fleet.poolers[one.poolers[0]].entries}
         home[name] = Address(server.address, server.port, entries[one.entry])
     return home
-
-
-def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
-    """What the poolers would turn away or drop in silence of this service's connections."""
-    found: list[Problem] = []
-    for name, connection in service.settings_of(one.service, moving.variables(one.service, state)).items():
-        end = one.targets[name]
-        pinned = (
-            seen.servers[end.server].roles[connection.user].settings
-            if connection.user in seen.servers[end.server].roles
-            else ()
-        )
-        for pooler in end.poolers:
-            observed = seen.poolers[pooler]
-            if observed.version is None or observed.console is None:
-                found.append(
-                    Problem(one.service.where, f"{pooler} does not run", "deploy it first: deploy/pgbouncer.py")
-                )
-                continue
-            running = {key: value.value for key, value in observed.console.config.items()}
-            found += compatibility.refusals(
-                one.service,
-                name,
-                connection,
-                end.pool_mode,
-                observed.version,
-                running,
-                [setting.partition("=")[0] for setting in pinned],
-            )
-    return found
-
-
-def _unwritable(one: Move, state: ServiceState) -> list[Problem]:
-    """Why its settings could not be rewritten, said before anything is tried."""
-    try:
-        changes = service.moved_variables(one.service, moving.variables(one.service, state), one.wanted)
-        rewriting.switched(one.service, state, changes)
-    except Refused as refused:
-        return list(refused.problems)
-    except PoolwardError as error:
-        return [Problem(one.service.where, error.message, error.hint)]
-    return []
-
-
-def _hazards(state: State, fleet: Fleet, every: Every, now: Sequence[Move]) -> list[Problem]:
-    """What these services were seen to do that their pool does not give; a move that was begun is no more judged."""
-    fresh = {
-        one.service.name: one
-        for one in now
-        if every.states[one.service.name].unproved is None and not one.service.accept_hazards
-    }
-    if not fresh:
-        return []
-    found = assess.take(state, fleet, _SAMPLES, _SAMPLE_SECONDS)
-    return [
-        Problem(fresh[seen.name].service.where, reason, _ACCEPT)
-        for seen in found.services
-        if seen.name in fresh and seen.verdict != "unknown"
-        for reason in hazards.unsafe(seen, _pool(fresh[seen.name]))
-    ]
-
-
-def _pool(one: Move) -> Literal["transaction", "session"]:
-    modes = {end.pool_mode for end in one.targets.values()}
-    return "session" if modes == {"session"} else "transaction"
 
 
 def _bills(seen: Survey, every: Every, now: Sequence[Move]) -> tuple[AfterMove, ...]:
