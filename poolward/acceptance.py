@@ -63,6 +63,8 @@ class Terms:
     has_health: bool
     now_and_then: bool = False
     """Whether it may have no process and no session at the moment."""
+    home: frozenset[tuple[str, int]] = frozenset()
+    """The addresses and ports it reached its servers by."""
 
 
 def sample(
@@ -121,6 +123,11 @@ def _not_pooled(terms: Terms, census: Census) -> list[str]:
     if census.direct:
         shown = "; ".join(str(session) for session in census.direct[:3])
         found.append(f"{len(census.direct)} of its sessions still connect directly ({shown})")
+    if strays := [one for one in census.unmatched if (one.peer.address, one.peer.port) in terms.home]:
+        end = f"{strays[0].local} → {strays[0].peer}"
+        found.append(
+            f"{len(strays)} of its connections lead to the server, which does not know them by that end ({end})"
+        )
     if not census.pooled and not terms.now_and_then:
         found.append("it has no session through the pooler yet")
     if census.longest_wait > terms.max_wait:

@@ -51,6 +51,11 @@ def replaced(content: bytes, service: str, now: Mapping[str, str], changes: Mapp
     text = _text(content)
     for name, value in changes.items():
         spelling = _spelling(text, service, name)
+        if spelling is None and name in now:
+            raise PoolwardError(
+                f"{name} is set in another place than this file.",
+                f"Name that file, or write {name} into `environment` of {service or 'the service'} itself.",
+            )
         if spelling is None:
             text = _appended(text, service, name, value)
             continue
@@ -82,8 +87,8 @@ def returned(content: bytes, original: bytes, service: str, names: Iterable[str]
 def _text(content: bytes) -> str:
     try:
         return content.decode()
-    except UnicodeDecodeError as error:
-        raise PoolwardError("It is not UTF-8.", "Write it as UTF-8.") from error
+    except UnicodeDecodeError:
+        raise PoolwardError("It is not UTF-8.", "Write it as UTF-8.") from None  # the error quotes the file
 
 
 def _spelling(text: str, service: str, name: str) -> _Spelling | None:
@@ -106,8 +111,8 @@ def _appended(text: str, service: str, name: str, value: str) -> str:
 def _respelled(spelling: _Spelling, name: str, old: str, new: str) -> str:
     """The spelling of a value with those characters exchanged in which the two values differ."""
     pieces = list(_pieces(spelling))
-    spans = _aligned(pieces, old)
-    if spans is None:
+    ways = _aligned(pieces, old)
+    if not ways:
         raise PoolwardError(
             f"Its file and Docker Compose do not agree on {name}.",
             "Is it set in a second place, as an env_file beside `environment`? Set it in one.",
@@ -117,14 +122,13 @@ def _respelled(spelling: _Spelling, name: str, old: str, new: str) -> str:
     for what, start, end, new_start, new_end in reversed(differences):
         if what == "equal":
             continue
-        place = next(
-            (
-                at + start - first
-                for (at, _, opaque), (first, last) in zip(pieces, spans, strict=True)
-                if not opaque and first <= start and end <= last
-            ),
-            None,
-        )
+        places = {_place(pieces, spans, start, end) for spans in ways}
+        if len(places) > 1:
+            raise PoolwardError(
+                f"In {name} it cannot be told where the variables in its line end.",
+                "Write the host, the port and the database so that nothing else in it looks like them.",
+            )
+        place = places.pop()
         if place is None or not _HARMLESS.fullmatch(new[new_start:new_end]):
             raise PoolwardError(
                 f"What has to change in {name} is not written in its line: another variable or an escape is.",
@@ -132,6 +136,14 @@ def _respelled(spelling: _Spelling, name: str, old: str, new: str) -> str:
             )
         text = text[:place] + new[new_start:new_end] + text[place + end - start :]
     return text
+
+
+def _place(pieces: list[tuple[int, str, bool]], spans: list[tuple[int, int]], start: int, end: int) -> int | None:
+    """Where in the spelling this stretch of the value is; None where it is not written there literally."""
+    for (at, _, opaque), (first, last) in zip(pieces, spans, strict=True):
+        if not opaque and first <= start and end <= last:
+            return at + start - first
+    return None
 
 
 def _pieces(spelling: _Spelling) -> Iterator[tuple[int, str, bool]]:
@@ -146,17 +158,17 @@ def _pieces(spelling: _Spelling) -> Iterator[tuple[int, str, bool]]:
         yield at, spelling.text[at:], False
 
 
-def _aligned(pieces: list[tuple[int, str, bool]], value: str) -> list[tuple[int, int]] | None:
-    """Where in the value each piece is; None where it does not fit, or fits in more than one way."""
+def _aligned(pieces: list[tuple[int, str, bool]], value: str) -> list[list[tuple[int, int]]]:
+    """Where in the value each piece is, with variables as short and as long as they can be; empty where it fits not."""
     found = []
     for anything in (".*?", ".*"):
         shown = [_shown(text, anything) if opaque else re.escape(text) for _, text, opaque in pieces]
         pattern = "".join(f"({one})" for one in shown)
         match = re.fullmatch(pattern, value, re.DOTALL)
         if match is None:
-            return None
+            return []
         found.append([match.span(group + 1) for group in range(len(pieces))])
-    return found[0] if found[0] == found[1] else None
+    return found
 
 
 def _shown(piece: str, anything: str) -> str:
@@ -188,8 +200,8 @@ def _in_compose_file(text: str, service: str, name: str) -> _Spelling | None:
     """A variable in `environment` of a service, in either of the two forms that has."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise PoolwardError("It is not YAML.", "docker compose config tells where.") from error
+    except yaml.YAMLError:
+        raise PoolwardError("It is not YAML.", "docker compose config tells where.") from None  # the error quotes it
     path = [found := _entry(root, "services"), found := _entry(found, service), found := _entry(found, "environment")]
     if found is None:
         return None

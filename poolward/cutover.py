@@ -29,6 +29,8 @@ class Cutover:
     bills: tuple[AfterMove, ...] = ()
     not_scanned: tuple[str, ...] = ()
     """The servers nobody could scan for what a transaction pool does not give."""
+    brought: tuple[str, ...] = ()
+    """What new containers bring beside the address, where that bars nothing."""
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
     _not_proved: list[str] = field(default_factory=list, init=False)
@@ -45,6 +47,7 @@ class Cutover:
                 f"not scanned: {', '.join(self.not_scanned)}, by a connection string: what a service keeps in its "
                 "session (temporary tables, advisory locks, LISTEN, SET) is not known"
             )
+        yield from self.brought
         for name, reason in self.skipped.items():
             yield f"left alone: {name}, {reason}"
         if self.later:

@@ -111,7 +111,8 @@ def bypasses(seen: Seen, units: Mapping[str, Collection[str]]) -> list[Bypass]:
     hosts = hosts_by_address(seen)
     found: list[Bypass] = []
     for local, (server, backend) in _backends(seen).items():
-        host = local.host if local.host in seen.sockets else hosts.get(local.address, "")
+        claiming = hosts.get(local.address, set())
+        host = local.host if local.host in seen.sockets else server if server in claiming else min(claiming, default="")
         if backend.pid in pooled or local in pooled_ends or not host:
             continue
         if local not in owners:
@@ -123,14 +124,17 @@ def bypasses(seen: Seen, units: Mapping[str, Collection[str]]) -> list[Bypass]:
     return found
 
 
-def hosts_by_address(seen: Seen) -> dict[str, str]:
-    """The application hosts by the addresses their connections come from, but for those that every host has."""
-    return {
-        socket.local.address: host
-        for host, sockets in seen.sockets.items()
-        for socket in sockets
-        if not socket.local.host
-    }
+def hosts_by_address(seen: Seen) -> dict[str, set[str]]:
+    """The application hosts by the addresses their connections come from, but for those that every host has.
+
+    Two may claim one: the networks of containers begin with the same numbers everywhere.
+    """
+    found: dict[str, set[str]] = {}
+    for host, sockets in seen.sockets.items():
+        for socket in sockets:
+            if not socket.local.host:
+                found.setdefault(socket.local.address, set()).add(host)
+    return found
 
 
 def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> list[str]:
@@ -144,7 +148,9 @@ def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> lis
     # A container has an address of its own: what comes from one where only other services are is not this one's.
     elsewhere = {one.local.address for one in seen.sockets[host] if one.container and one.unit != unit}
     elsewhere -= {one.local.address for one in seen.sockets[host] if one.unit == unit or not one.container}
-    addresses = {address for address, where in hosts_by_address(seen).items() if where == host} - elsewhere
+    claimed = hosts_by_address(seen)
+    addresses = {address for address, where in claimed.items() if host in where} - elsewhere
+    shared = {address for address in addresses if len(claimed[address]) > 1}
     units = seen.owners.get(host, {})
     found: list[str] = []
     for pooler, traffic in seen.traffic.items():
@@ -154,8 +160,10 @@ def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> lis
                 # A process that has ended meanwhile is nobody's any more.
                 if pooler == host and units.get(end, unit) == unit:
                     found.append(line)
-            elif end is not None and (end in mine or (_is_on(end, host, addresses) and end not in foreign)):
-                found.append(line)
+            elif end is not None:
+                here = addresses if pooler == host else addresses - shared
+                if end in mine or (_is_on(end, host, here) and end not in foreign):
+                    found.append(line)
     return found
 
 

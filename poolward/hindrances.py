@@ -29,6 +29,20 @@ def of_move(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
     ]
 
 
+def of_containers(moves: Sequence[Move], states: Mapping[str, ServiceState]) -> list[str]:
+    """What a way back brings along with a new container; it is said, and bars nothing."""
+    said: list[str] = []
+    for one in moves:
+        name = one.service.name
+        try:
+            found = recreation.problems(one.host, one.service, states[name])
+        except PoolwardError as error:
+            said.append(f"{name}: it is not known what else a new container would bring ({error.message})")
+        else:
+            said += [f"{name}: a new container brings more than its address: {problem.message}" for problem in found]
+    return said
+
+
 def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
     """What the poolers would turn away or drop in silence of this service's connections."""
     found: list[Problem] = []

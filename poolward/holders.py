@@ -96,7 +96,7 @@ def identify(fleet: Fleet, looks: Sequence[Seen], services: Mapping[str, Place])
                     strangers.setdefault(Login(server, backend.role, backend.database), set()).add(owner.name)
     return Identities(
         owned,
-        {address: host for seen in looks for address, host in hosts_by_address(seen).items()},
+        {address: min(hosts) for seen in looks for address, hosts in hosts_by_address(seen).items()},
         {name: _presence(fleet, looks, *place) for name, place in services.items()},
         {login: frozenset(names) for login, names in strangers.items()},
     )
@@ -116,7 +116,7 @@ def owners(seen: Seen, services: Mapping[str, Place]) -> dict[Session, Owner]:
         if backend.peer is None:
             return Owner(f"{server} itself", "server")
         if backend.peer not in sockets:
-            return _by_address(backend.peer, hosts_by_address(seen))
+            return _by_address(backend.peer, {one: min(hosts) for one, hosts in hosts_by_address(seen).items()})
         return _by_socket(*sockets[backend.peer], names)
 
     return {

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
 
 import gevent
 
 from poolward import env_file, moves, remote, rewriting, running, service, shell, soaking, trial
-from poolward.errors import PoolwardError, Unreachable, Unread
+from poolward.errors import PoolwardError, Problem, Unreachable, Unread
 from poolward.lease import LeaseLost
 from poolward.moving import Move, variables
 from poolward.observed import ServiceState
@@ -39,6 +39,7 @@ def carry_out(move: Move) -> bool:
     move.run.lease.renew()
     seen = move.witness.look()
     move.touched = seen.state.unproved is not None
+    move.compose = next((one.compose for one in seen.state.containers), "")
     move.event(
         "begun",
         host=move.service.host,
@@ -74,14 +75,14 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
     """Step after step, each decided on what is then true on the host; returns the proof."""
     done: list[moves.Step] = []
     while True:
-        step = moves.next_step(move.position(seen.state), move.goal)
+        step = _next_step(move, seen.state)
         if step in done:
             return _had_no_effect(move, seen, step)
         done.append(step)
         move.run.lease.renew()
         if step == "switch":
-            _switch(move, seen.state)
-            _hold_against_compose(move)
+            changes = _switch(move, seen.state)
+            _hold_against_compose(move, seen.state, changes)
         if step in ("prove", "done"):
             return _prove(move, seen if "restart" in done else None)
         # What was switched has to be restarted, and a look in between would only keep the service waiting.
@@ -94,16 +95,28 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         seen = move.witness.look()
 
 
-def _hold_against_compose(move: Move) -> None:
+def _next_step(move: Move, state: ServiceState) -> moves.Step:
+    try:
+        return moves.next_step(move.position(state), move.goal)
+    except ValueError as error:
+        raise PoolwardError(f"It cannot go on: {error}.", f"Correct {state.path} on {move.service.host}.") from error
+
+
+def _hold_against_compose(move: Move, before: ServiceState, changes: Mapping[str, str]) -> None:
     """Compose's own reading of what was just written; its service still runs as before, and nobody waits for this."""
-    if not move.service.compose_service:
+    if before.written is None:
         return
-    state = move.witness.look().state
-    if move.position(state).settings != move.goal:
-        where = services.settings_of(move.service).what
+    state, where = move.witness.look().state, services.settings_of(move.service).what
+    if state.written is None or state.written.environment != {**before.written.environment, **changes}:
         raise PoolwardError(
             f"Docker Compose reads something else than what was written to {where}.",
             "Is the variable set in a second place, as an env_file beside `environment`? Set it in one.",
+        )
+    known = before.written.others
+    if others := sorted(name for name, read in state.written.others.items() if read != known.get(name, read)):
+        raise PoolwardError(
+            f"{where} is read by {', '.join(others)}, too, which would be moved by the next `docker compose up`.",
+            f"Write the address into `environment` of {move.service.compose_service}, or into a file of its own.",
         )
 
 
@@ -122,7 +135,8 @@ def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
     raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
 
 
-def _switch(move: Move, state: ServiceState) -> None:
+def _switch(move: Move, state: ServiceState) -> Mapping[str, str]:
+    """Rewrite its settings; returns what was changed in them."""
     assert state.text is not None
     changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
     where = services.settings_of(move.service)
@@ -141,6 +155,7 @@ def _switch(move: Move, state: ServiceState) -> None:
     kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
     told = ", ".join(changes) or "what was written by half"
     move.run.say(f"✓ switched {told} in {where.what}{kept}")
+    return changes
 
 
 def _is_original(move: Move, state: ServiceState) -> bool:
@@ -192,7 +207,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     except LeaseLost as lost:
         return PoolwardError(f"{name}: {error.message}\n  {lost.message}", lost.hint)
     except PoolwardError as second:
-        commands = services.by_hand(move.service)
+        commands = services.by_hand(move.service, move.compose)
         move.event("stuck", reason=f"{error.message} / {second.message}", commands=commands)
         return PoolwardError(
             f"{name}: {error.message}\n  And taking it back failed: {second.message}",
@@ -226,7 +241,26 @@ def _patiently(move: Move, attempt: Callable[[], T]) -> T:
 
 
 def _back_as_wanted(move: Move) -> Proof:
-    return _walk(move, _at_rest(move))
+    seen = _at_rest(move)
+    if seen.state.unproved is not None and move.service.compose_service:
+        # Compose may read from elsewhere what an unfinished move wrote to a file, and nothing else would put that back.
+        seen = _put_back(move, seen)
+    return _walk(move, seen)
+
+
+def _put_back(move: Move, seen: Witnessed) -> Witnessed:
+    """The settings as they were before the move, where they are not; raises PoolwardError."""
+    state = seen.state
+    if state.unreadable and move.service.compose_service and not move.service.read_command:
+        raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])
+    lines = rewriting.taken_back(move.service, state)
+    now = state.settings.content if state.settings and state.unfinished is None else None
+    if state.before is None or not (lines if state.written else state.before.content != now):
+        return seen
+    event = move.event("taking_back", path=state.path)
+    command = services.script("take_back_service", "put its settings back", CHANGE_SECONDS, move.service, event=event)
+    remote.must(move.host, command, stdin=lines or None)
+    return move.witness.look()
 
 
 def _back_as_it_was(back: Move) -> Proof | None:
@@ -235,15 +269,7 @@ def _back_as_it_was(back: Move) -> Proof | None:
     state = seen.state
     if state.unproved is None:
         return None
-    now = state.settings.content if state.settings and state.unfinished is None else None
-    if state.before is not None and state.before.content != now:
-        event = back.event("taking_back", path=state.path)
-        command = services.script(
-            "take_back_service", "put its settings back", CHANGE_SECONDS, back.service, event=event
-        )
-        remote.must(back.host, command, stdin=rewriting.taken_back(back.service, state) or None)
-        seen = back.witness.look()
-    return _walk(back, seen)
+    return _walk(back, _put_back(back, seen))
 
 
 def _at_rest(move: Move) -> Witnessed:
@@ -261,6 +287,10 @@ def _stays(move: Move) -> str:
 def _try_login(move: Move, seen: Witnessed) -> None:
     """One real login per connection, before anything is changed."""
     now = service.settings_of(move.service, variables(move.service, seen.state))
+    container = next((one.id for one in seen.state.containers if one.running), "")
+    if move.service.compose_service and not container:
+        told = seen.state.process.told if seen.state.process else "it has no container"
+        raise PoolwardError(f"Its login cannot be tried from within: {told}.", "Run again when it runs.")
     for name, one in move.targets.items():
         prepare = move.service.prepared_statements == "on" and one.pool_mode != "session"
         login = trial.log_in(
@@ -269,7 +299,7 @@ def _try_login(move: Move, seen: Witnessed) -> None:
             one.address,
             prepare=prepare,
             unit=move.service.unit,
-            container=next((container.id for container in seen.state.containers if container.running), ""),
+            container=container,
         )
         login.check(one, move.home[name].database, seen.look.seen.sessions[one.server])
         move.event("login", milliseconds=login.milliseconds, role=login.role, database=login.database)

@@ -48,6 +48,8 @@ class Move:
     """Whether it undoes a move that failed."""
     touched: bool = field(default=False, init=False)
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
+    compose: str = field(default="", init=False)
+    """How Docker Compose was called when it made the service's container."""
 
     def __post_init__(self) -> None:
         back = self.goal == "direct"
@@ -65,6 +67,14 @@ class Move:
     def servers(self) -> list[str]:
         """The servers its connections end at."""
         return sorted({one.server for one in self.targets.values()})
+
+    @property
+    def home_ends(self) -> frozenset[tuple[str, int]]:
+        """The addresses it reaches its servers by without a pooler."""
+        hosts = {
+            (host, one.port) for one in self.home.values() for host in (one.host, *self.resolved.get(one.host, ()))
+        }
+        return frozenset(hosts)
 
     @property
     def ends(self) -> tuple[str, str]:
@@ -94,6 +104,10 @@ def variables(declared: Service, state: ServiceState) -> dict[str, str]:
     """What the service's settings say; raises PoolwardError where they cannot be read."""
     if state.text is None:
         word = services.settings_of(declared).word
+        if state.unreadable and declared.compose_service and not declared.read_command:
+            raise PoolwardError(
+                f"{state.unreadable}.", f"On {declared.host}: docker compose -f {declared.compose_file} ps"
+            )
         if state.unreadable:
             hint = f"Run it on {declared.host} as root; what it says for itself may be secret, and is not shown."
             raise PoolwardError(f"Its {state.unreadable}.", hint)

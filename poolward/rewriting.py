@@ -26,14 +26,19 @@ def switched(declared: Service, state: ServiceState, changes: Mapping[str, str])
 
 
 def taken_back(declared: Service, state: ServiceState) -> str:
-    """The standard input of `take_back_service.sh`; raises PoolwardError where its file has changed too much."""
+    """The standard input of `take_back_service.sh` where Compose reads the file: the address as it stood there before.
+
+    Empty where there is nothing to put back. Raises PoolwardError where the file has changed too much. That is told by
+    the file itself: what Compose makes of it may come from elsewhere.
+    """
     written = state.written
-    if written is None or written.original is None or state.before is None:
+    if written is None or written.original is None:
         return ""
-    before = env_file.variables(state.before.content)
-    names = [name for name, value in before.items() if written.environment.get(name) != value]
+    names = filter(None, (declared.host_variable, declared.port_variable, declared.database_variable))
     content = written.file.content
-    return _lines(content, compose_settings.returned(content, written.original.content, _within(declared), names))
+    moved = (*declared.url_variables, *names)
+    wanted = compose_settings.returned(content, written.original.content, _within(declared), moved)
+    return "" if wanted == content else _lines(content, wanted)
 
 
 def _within(declared: Service) -> str:

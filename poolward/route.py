@@ -79,7 +79,10 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
         problems += [] if fleet.allow_overcommit else [_over(bill) for bill in bills if not bill.allowed]
     if problems:
         raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
-    return Cutover(every.run, goal, now, skipped, later, bills, not_scanned if goal == "pooled" and now else ())
+    back = [one for one in now if goal == "direct" and every.states[one.service.name].unproved is None]
+    brought = tuple(hindrances.of_containers(back, every.states))
+    unknown = not_scanned if goal == "pooled" and now else ()
+    return Cutover(every.run, goal, now, skipped, later, bills, unknown, brought)
 
 
 @dataclass(frozen=True)
@@ -122,12 +125,12 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
 
 
 def _untold(one: Move, state: ServiceState, seen: Seen) -> Problem | None:
-    """Why the sessions of a service that is still direct could not be told: a server without a host may be far away.
+    """Why the sessions of a service that is still direct could not be told: from a container, or to a server far away.
 
     Where addresses are translated on the way there, a session past the pooler would look like none at all.
     """
-    by_hosts = not any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
-    if one.goal == "direct" or by_hosts or state.unproved is not None:
+    far = any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
+    if one.goal == "direct" or state.unproved is not None or not (far or one.service.compose_service):
         return None
     if told := acceptance.untold(evidence.census(seen, one.service.host, one.service.owner)):
         hint = "without that proof it is yours to move by hand; where a connection was only just opened, run it again"

@@ -5,14 +5,21 @@
 # Compose's labels (service, whether it is a one-off, files, project, directory, environment file), and what a person
 # asks first, as JSON. One look at the engine, however many services are asked about.
 list_containers() {
-    all=$(docker ps --all --quiet --no-trunc)
+    all=$(docker ps --all --quiet --no-trunc) || fail "Docker does not tell of its containers"
     listed=
     [ -n "$all" ] || return 0
     form="{{.Id}}$tab{{.State.Pid}}$tab{{.Name}}"
     for label in service oneoff project.config_files project project.working_dir project.environment_file; do
         form="$form$tab{{with index .Config.Labels \"com.docker.compose.$label\"}}{{.}}{{end}}"
     done
-    form="$form$tab{\"Id\":{{json .Id}},\"Name\":{{json .Name}},\"State\":{{json .State}},\"Env\":{{json .Config.Env}}}"
+    form="$form$tab{\"Id\":{{json .Id}},\"Name\":{{json .Name}},\"State\":{{json .State}},\"Env\":{{json .Config.Env}}"
+    form="$form,\"StopTimeout\":{{json .Config.StopTimeout}},\"Networks\":{{json .NetworkSettings.Networks}},\"Compose\":{"
+    between=
+    for label in project directory=project.working_dir files=project.config_files variables=project.environment_file; do
+        form="$form$between\"${label%%=*}\":{{json (index .Config.Labels \"com.docker.compose.${label#*=}\")}}"
+        between=,
+    done
+    form="$form}}"
     # One that goes meanwhile makes docker fail, and the others are printed all the same.
     # shellcheck disable=SC2086 - ids, one word each
     listed=$(docker inspect --format "$form" $all 2>/dev/null) || :
@@ -31,14 +38,20 @@ compose_containers() { # the lines of the service's containers, running or not
 }
 column() { cut -f "$1"; }
 
+# Fails, with the reason, unless Compose can be called as it was: a guess might start something else beside it.
+one_project() {
+    made=$(compose_containers) || fail "Docker does not tell of its containers"
+    [ -n "$made" ] || fail "$compose_service of $compose_file has no container in this engine: start it as you always do"
+    [ "$(printf '%s\n' "$made" | column 7 | sort -u | wc -l)" = 1 ] || fail "$compose_file runs as more than one project"
+}
+
 # compose SECONDS ARGUMENT...
 compose() {
     patience=$1
     shift
-    made=$(compose_containers)
+    made=$(compose_containers) || return 1
     given="--file $(quoted "$compose_file")"
     if [ -n "$made" ]; then
-        [ "$(printf '%s\n' "$made" | column 7 | sort -u | wc -l)" = 1 ] || fail "$compose_file runs as more than one project"
         one=$(printf '%s\n' "$made" | head -n 1)
         given="--project-name $(quoted "$(printf '%s' "$one" | column 7)")"
         given="$given --project-directory $(quoted "$(printf '%s' "$one" | column 8)")"

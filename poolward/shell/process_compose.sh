@@ -17,10 +17,11 @@ process_compose() {
 
     # What it says may quote its environment, so of its words only the engine's own errors are shown.
     restart_process() {
+        one_project
         status=0
         said=$(compose 100 --progress plain up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 8>&-) || status=$?
         [ "$status" != 0 ] || return 0
-        printf '%s\n' "$said" | grep '^Error' | tail -n 1 | cut -c 1-300 >&2 || :
+        printf '%s\n' "$said" | grep -iE '^(error|network|no such|pull)' | tail -n 1 | cut -c 1-300 >&2 || :
         fail "docker compose up -d $compose_service ended with $status"
     }
     owns_cgroup() { return 1; }

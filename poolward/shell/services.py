@@ -167,7 +167,11 @@ def _line(one: dict[str, str]) -> str:
     return "\t".join((name, health or "-", handling or "-"))
 
 
-def by_hand(declared: Service) -> list[str]:
-    """The commands that put a service back by hand, as root on its host."""
+def by_hand(declared: Service, compose: str = "") -> list[str]:
+    """The commands that put a service back by hand, as root on its host.
+
+    `compose` is how Docker Compose was called when it made the service's container.
+    """
     settings, process = settings_of(declared), process_of(declared)
-    return [*settings.by_hand, *process.by_hand, f"rm -rf {settings.mark}"]
+    up = (f"{compose} up -d --no-deps {declared.compose_service}",) if compose else process.by_hand
+    return [*settings.by_hand, *up, f"rm -rf {settings.mark}"]

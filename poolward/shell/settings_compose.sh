@@ -8,12 +8,20 @@ settings_compose() {
     unproved=$place/unproved
     original=$place/original
 
+    # Two inventories may each call a service so.
+    if [ -f "$place/of" ] && [ "$(cat "$place/of")" != "$path: $compose_service" ]; then
+        fail "$place is about another service called $name ($(cat "$place/of")): call one of them otherwise"
+    fi
+
     show_settings() {
         section "written $name"
         file "$path"
         section "original $name"
         file "$original"
-        if rendered=$(encoded compose 15 config --format json "$compose_service" 2>/dev/null); then
+        if ! said=$(one_project 2>&1); then
+            section "unreadable $name"
+            printf '%s\n' "$said"
+        elif rendered=$(encoded compose 15 --profile '*' config --format json 2>/dev/null); then
             section "rendered $name"
             printf '%s %s\n' "$compose_service" "$rendered"
         else
@@ -21,7 +29,10 @@ settings_compose() {
             printf 'docker compose config fails for it\n'
         fi
     }
-    make_room() { mkdir -p "$place"; }
+    make_room() {
+        mkdir -p "$place"
+        printf '%s\n' "$path: $compose_service" >"$place/of"
+    }
     settings_are() { printf '%s' "$1" | base64 -d | cmp -s - "$path"; }
     keep_settings() { # by standard input one more line: the values, as an environment file in base64
         read -r values
@@ -39,7 +50,7 @@ settings_compose() {
     }
     tidy_settings() {
         rm -f "$path.poolward-new" "$original.part"
-        [ -f "$before" ] || rm -f "$original"
+        [ -f "$before" ] || [ -f "$unproved" ] || rm -f "$original" "$place/of"
         rmdir "$place" 2>/dev/null || :
     }
     forget_settings() { rm -f "$before" "$original"; }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 import yaml
 
@@ -100,10 +102,10 @@ def test_each_service_goes_back_by_itself() -> None:
     [
         ("web", "FROM_ELSEWHERE", "another variable or an escape is"),
         ("web", "FOLDED", "not written on one line"),
-        ("web", "TZ", "TZ is not written in `environment` of web itself"),
+        ("web", "TZ", "TZ is set in another place than this file"),
         ("first", "PGHOST", "an anchor that other services use"),
         ("second", "PGHOST", "an anchor that other services use"),
-        ("nobody", "PGHOST", "not written in `environment`"),
+        ("nobody", "PGHOST", "PGHOST is set in another place"),
     ],
 )
 def test_what_cannot_be_exchanged_alone_is_refused(service: str, name: str, said: str) -> None:
@@ -143,5 +145,27 @@ def test_a_variable_that_is_not_there_comes_at_the_end_and_goes_again(content: s
 def test_where_a_value_fits_in_two_ways_nothing_is_guessed() -> None:
     """Where the password ends, nobody can tell from `x@db@db`."""
     text = "U=${A}@db${B}\n"
-    with pytest.raises(PoolwardError, match="do not agree"):
+    with pytest.raises(PoolwardError, match="cannot be told where the variables"):
         replaced(text.encode(), "", {"U": "x@db@db"}, {"U": "x@pool@db"})
+
+
+def test_where_only_a_part_is_unclear_the_rest_can_change() -> None:
+    """A password with a colon: which part of `u:a:b` is whose does not matter."""
+    text = "U=postgres://${A}:${B}@db:5432/x\n"
+    now = {"U": "postgres://u:a:b@db:5432/x"}
+    assert (
+        replaced(text.encode(), "", now, {"U": "postgres://u:a:b@pool:6432/x"})
+        == b"U=postgres://${A}:${B}@pool:6432/x\n"
+    )
+
+
+def test_a_variable_that_stands_nowhere_is_not_added_to_a_compose_file() -> None:
+    with pytest.raises(PoolwardError, match="PGDATABASE is not written in `environment` of cron itself"):
+        replaced(STACK.encode(), "cron", {"PGHOST": "timescale_db"}, {"PGDATABASE": "6432"})
+
+
+def test_what_is_refused_quotes_no_file() -> None:
+    content = b"services: [\n  s3cret: {"
+    with pytest.raises(PoolwardError, match="It is not YAML") as refused:
+        replaced(content, "web", {}, {"PORT": "1"})
+    assert "s3cret" not in "".join(traceback.format_exception(refused.value))

@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 
 import pytest
 
 from poolward import env_file, evidence, recreation, rewriting
+from poolward.acceptance import Terms, sample
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError
 from poolward.evidence import Seen
 from poolward.observed import ApplicationState
-from poolward.observed.sessions import Backend, Endpoint, Sessions, Traffic, run_by_commands
+from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Traffic, run_by_commands
 from poolward.service import Service
+from poolward.shell import services
 from poolward.target import standing, target
 from tests.unit.samples import docker
 
@@ -23,6 +26,9 @@ DECLARED = Service(
     "web", "dock1", compose_file="/srv/c.yml", compose_service="web", host_variable="DB_HOST", pooler="dock1"
 )
 FILE = b"services:\n  web:\n    environment: {DB_HOST: db, PASSWORD: a$$b}\n"
+
+
+NOBODY = Sessions(0.0, 97, ())
 
 
 def encoded(text: bytes) -> str:
@@ -35,8 +41,14 @@ def told(rendered: Mapping[str, str | None], made_with: list[str], *more: str, s
         "Name": "/stack-web-1",
         "State": {"Status": status, "StartedAt": "2026-11-23T09:16:22.5Z"},
         "Env": made_with,
+        "StopTimeout": None,
+        "Networks": {"stack_default": {}},
+        "Compose": {"project": "stack", "directory": "/srv", "files": "/srv/c.yml,/srv/o.yml", "variables": None},
     }
-    config = {"services": {"cache": {"environment": None}, "web": {"environment": rendered}}}
+    config = {
+        "services": {"cache": {"environment": None}, "web": {"environment": rendered, "networks": {"default": None}}},
+        "networks": {"default": {"name": "stack_default"}},
+    }
     return [
         *("@service web", "@containers web", encoded(json.dumps(container).encode()), "@processes web", "7 1 9.0"),
         *("@path web", "/srv/c.yml", "@written web", "root root 600", "99999999999.0", encoded(FILE)),
@@ -115,7 +127,52 @@ def test_what_it_is_made_from_must_be_what_it_was_made_with() -> None:
     assert list(recreation._would_do([fine[0].replace("stack-web", "creator")], DECLARED)) == []
     assert "changed since its container was made" in next(iter(recreation._would_do(anew, DECLARED)))
     assert "cannot tell" in next(iter(recreation._would_do([], DECLARED)))
+    scaled = ['time=x level=warning msg="orphan containers (stack-builder-1)"', *fine]
+    assert list(recreation._would_do(scaled, DECLARED)) == []
+    assert list(recreation._would_do([*scaled, " Container stack-web-2  Stopping"], DECLARED))
+    assert (
+        list(recreation._would_do([" Container stack-web-1  Created", " Container stack-web-1  Starting"], DECLARED))
+        == []
+    )
     assert "too old" in next(iter(recreation._would_do(["unknown flag: --dry-run"], DECLARED)))
+
+
+def test_a_network_that_somebody_gave_it_by_hand_is_not_lost_unsaid() -> None:
+    state = host(*told({}, [])).services["web"]
+    assert not list(recreation._differences(state))
+    by_hand = replace(state.containers[0], networks=frozenset({"stack_default", "tracksolid_net"}))
+    (said,) = recreation._differences(replace(state, containers=(by_hand,)))
+    assert said == "the container stack-web-1 is on tracksolid_net by hand, and a new one would not be"
+
+
+def test_what_to_do_by_hand_calls_compose_as_it_was_called() -> None:
+    (container,) = host(*told({}, [])).services["web"].containers
+    assert container.compose == "docker compose -p stack --project-directory /srv -f /srv/c.yml -f /srv/o.yml"
+    (_, up, _) = services.by_hand(DECLARED, container.compose)
+    assert up == f"{container.compose} up -d --no-deps web"
+
+
+def test_a_connection_to_the_server_that_it_does_not_know_is_no_proof() -> None:
+    """A second, undeclared setting behind a translated address: what the pooler has of it proves nothing."""
+    found = host(*told({}, []))
+    client = PooledClient("shop", "app", Endpoint("10.0.0.41", 61234), 0, "", False, 0.0)
+    look = replace(looked(found), traffic={"pool1": Traffic(0.0, (client,), (), 0.0, ())}, sessions={"db1": NOBODY})
+    census = evidence.census(look, "dock1", OWNER)
+    assert (len(census.direct), len(census.pooled), len(census.unmatched)) == (0, 1, 1)
+    terms = Terms("pooled", 5.0, has_health=False, home=frozenset({("172.18.0.2", 5432)}))
+    (problem,) = sample(0.0, terms, found.services["web"], census, NOBODY, ()).problems
+    assert problem.startswith("1 of its connections lead to the server, which does not know")
+
+
+def test_a_complaint_from_an_address_that_two_hosts_have_is_its_own_host_s() -> None:
+    found = host(*told({}, []))
+    look = looked(found, "C-0x1: shop/app@172.18.0.9:5 closing because: no such database")
+    both = replace(look, sockets={**look.sockets, "dock2": found.sockets})
+    assert evidence.complaints(look, "dock1", OWNER, [])
+    assert not evidence.complaints(both, "dock1", OWNER, [])
+    beside = replace(both, traffic={"dock1": look.traffic["pool1"]})
+    assert evidence.complaints(beside, "dock1", OWNER, [])
+    assert not evidence.complaints(beside, "dock2", OWNER, [])
 
 
 def lines(text: str) -> list[bytes]:
@@ -137,6 +194,20 @@ def test_the_way_back_is_its_own_words_in_a_file_that_others_share() -> None:
         rewriting.switched(DECLARED, later.services["web"], {"DB_HOST": "db"}),
     ):
         assert lines(text)[:2] == [others + moved, others + FILE]
+
+
+def test_what_a_move_added_goes_and_what_compose_never_read_comes_back() -> None:
+    """Told by the file: Compose may read a value elsewhere, and the one in the file is nobody's."""
+    declared = replace(DECLARED, env_file="/srv/web.env", port_variable="DB_PORT")
+    original, moved = b"DB_HOST=db # here\n", b"DB_HOST=pgbouncer # here\nDB_PORT=6432\n"
+    for rendered in ({"DB_HOST": "pgbouncer", "DB_PORT": "6432"}, {"DB_HOST": "db"}):
+        said = told(rendered, [], "@before web", "root root 600", "1.0", encoded(b"DB_HOST=db\n"))
+        said = [encoded(moved) if line == encoded(FILE) else line for line in said]
+        state = host(*said, "@original web", "root root 600", "1.0", encoded(original)).services["web"]
+        assert lines(rewriting.taken_back(declared, state)) == [moved, original]
+    back = [encoded(original) if line == encoded(moved) else line for line in said]
+    state = host(*back, "@original web", "root root 600", "1.0", encoded(original)).services["web"]
+    assert rewriting.taken_back(declared, state) == ""
 
 
 def test_what_compose_cannot_read_is_no_settings() -> None:
