@@ -169,6 +169,7 @@ def _restart(move: Move, seen: Witnessed) -> None:
     move.witness.log_since = seen.clocks
     event = move.event("restarting")
     command = services.script("restart_service", f"restart {what}", RESTART_SECONDS, move.service, event=event)
+    move.restarted = True
     seconds = float(remote.must(move.host, command).strip().splitlines()[-1])
     move.event("restarted", seconds=seconds)
     move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
@@ -218,7 +219,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
         return untouched
     last, seconds = proof.last, round(time.monotonic() - began, 3)
     move.event("taken_back", reason=error.message, direct=last.direct, pooled=last.pooled, seconds=seconds)
-    again = "not run again" if move.service.now_and_then else "restarted, proved"
+    again = "restarted, proved" if back.restarted else "not run again" if move.service.now_and_then else "proved"
     return PoolwardError(
         f"TAKEN BACK  {name}: {error.message}",
         f"Restored {services.settings_of(move.service).what}, {again}: {last.direct} direct, {last.pooled} pooled. "

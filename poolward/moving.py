@@ -48,6 +48,8 @@ class Move:
     """Whether it undoes a move that failed."""
     touched: bool = field(default=False, init=False)
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
+    restarted: bool = field(default=False, init=False)
+    """Whether this took a restart of it."""
     compose: str = field(default="", init=False)
     """How Docker Compose was called when it made the service's container."""
 

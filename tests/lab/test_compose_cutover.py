@@ -224,7 +224,7 @@ def test_where_nobody_can_tell_whose_connections_they_are_a_move_is_taken_back_t
         ("webhook_receiver", "webhook_receiver.env", "sed -i '$ a GREETING=hello'",
          "its files say another GREETING than the container webhook_receiver was made with"),
         ("cron", "compose.yml", "sed -i 's/stop_grace_period: 5s/stop_grace_period: 6s/'",
-         "its Compose file or its image changed since its container was made"),
+         "its Compose file, image or scale changed since its container was made"),
         ("grafana", "compose.yml", "sed -i 's/DB_HOST: \"timescale_db\"/DB_HOST: ${WHERE:-timescale_db}/'",
          "What has to change in DB_HOST is not written in its line"),
         ("gateway", "compose.yml", "sed -i 's/^services:/services: [/'", "docker compose config fails for it"),
@@ -239,6 +239,35 @@ def test_what_a_new_container_would_bring_beside_is_refused(lab: Lab, name: str,
         assert said in one_line(run), run.text
         assert "nothing was changed" in one_line(run)
         assert (files(lab), containers(lab)) == (before, at_first)
+
+
+@pytest.mark.parametrize("where", ["read elsewhere", "read by another"])
+def test_what_compose_makes_of_the_file_is_seen_before_anything_is_made_anew(lab: Lab, where: str):
+    at_first = containers(lab)
+    stack = on(lab, "dock1", f"cat {PROJECT}/compose.yml")
+    if where == "read elsewhere":
+        worker = next(service for service in SERVICES if service.name == "worker")
+        said = apps.connection(worker, State(lab).role_passwords("dock1")[worker.role], host="timescale_db")
+        value = json.dumps(said["DATABASE_DSN"], ensure_ascii=False).replace("$", "$$")
+        name, environment = "worker", f"    environment: {{DATABASE_DSN: {value}}}"
+        reason = f"Docker Compose reads something else than what was written to {PROJECT}/worker.env"
+    else:
+        name, environment = "analytics_mcp", "    env_file: worker.env"
+        reason = f"{PROJECT}/worker.env is read by analytics_mcp, too"
+    block = f"    container_name: {name}\n"
+    assert block in stack
+    on(lab, "dock1", f"cp -p {PROJECT}/compose.yml /run/compose.kept")
+    on(lab, "dock1", file_script(f"{PROJECT}/compose.yml", stack.replace(block, f"{block}{environment}\n"), "0600"))
+    try:
+        before = files(lab)
+        run = pyinfra(CUTOVER, "worker")
+        assert run.returncode == 1
+        assert f"TAKEN BACK worker: {reason}" in one_line(run), run.text
+        assert files(lab) == before
+        assert containers(lab) == at_first
+        assert on(lab, "dock1", f"ls {STATE}") == ""
+    finally:
+        on(lab, "dock1", f"mv /run/compose.kept {PROJECT}/compose.yml")
 
 
 FAR_FILE = """\
