@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
 import gevent
 
-from poolward import env_file, moves, remote, rewriting, running, service, shell, soaking, trial
-from poolward.errors import PoolwardError, Problem, Unreachable, Unread
+from poolward import moves, remote, running, soaking, steps
+from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
-from poolward.moving import Move, variables
+from poolward.moving import Move
 from poolward.observed import ServiceState
 from poolward.running import Proof
 from poolward.shell import services
 from poolward.witness import Witnessed
 
-RESTART_SECONDS = 120
-CHANGE_SECONDS = 100
-"""For rewriting settings: two commands of the operator's may be at work, each with its own bound."""
 PATIENCE = 120.0
 """Seconds for which a way back waits for what does not answer: a host that reboots, a server that is restarted."""
 STARTING = 0.3
@@ -53,7 +49,7 @@ def carry_out(move: Move) -> bool:
         if move.service.now_and_then and not move.touched:
             running.at_rest(move)
         if move.goal == "pooled":
-            _try_login(move, seen)
+            steps.try_login(move, seen)
             proof = _walk(move, seen)
         else:
             proof = _patiently(move, partial(_back_as_wanted, move))
@@ -81,8 +77,8 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         done.append(step)
         move.run.lease.renew()
         if step == "switch":
-            changes = _switch(move, seen.state)
-            _hold_against_compose(move, seen.state, changes)
+            changes = steps.switch(move, seen.state)
+            steps.hold_against_compose(move, seen.state, changes)
         if step in ("prove", "done"):
             return _prove(move, seen if "restart" in done else None)
         # What was switched has to be restarted, and a look in between would only keep the service waiting.
@@ -90,7 +86,7 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         if move.service.now_and_then:
             running.at_rest(move)
         else:
-            _restart(move, seen)
+            steps.restart(move, seen)
             gevent.sleep(STARTING)
         seen = move.witness.look()
 
@@ -100,24 +96,6 @@ def _next_step(move: Move, state: ServiceState) -> moves.Step:
         return moves.next_step(move.position(state), move.goal)
     except ValueError as error:
         raise PoolwardError(f"It cannot go on: {error}.", f"Correct {state.path} on {move.service.host}.") from error
-
-
-def _hold_against_compose(move: Move, before: ServiceState, changes: Mapping[str, str]) -> None:
-    """Compose's own reading of what was just written; its service still runs as before, and nobody waits for this."""
-    if before.written is None:
-        return
-    state, where = move.witness.look().state, services.settings_of(move.service).what
-    if state.written is None or state.written.environment != {**before.written.environment, **changes}:
-        raise PoolwardError(
-            f"Docker Compose reads something else than what was written to {where}.",
-            "Is the variable set in a second place, as an env_file beside `environment`? Set it in one.",
-        )
-    known = before.written.others
-    if others := sorted(name for name, read in state.written.others.items() if read != known.get(name, read)):
-        raise PoolwardError(
-            f"{where} is read by {', '.join(others)}, too, which would be moved by the next `docker compose up`.",
-            f"Write the address into `environment` of {move.service.compose_service}, or into a file of its own.",
-        )
 
 
 def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
@@ -133,46 +111,6 @@ def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
     log = services.process_of(move.service).log
     why = f"{log} on {move.service.host} says why." if not move.service.restart_command else ""
     raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
-
-
-def _switch(move: Move, state: ServiceState) -> Mapping[str, str]:
-    """Rewrite its settings; returns what was changed in them."""
-    assert state.text is not None
-    changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
-    where = services.settings_of(move.service)
-    event = move.event("switched", path=where.what, variables=list(changes))
-    command = services.script(
-        "switch_service",
-        f"rewrite {where.what}",
-        CHANGE_SECONDS,
-        move.service,
-        mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
-        keep=move.goal == "pooled" and _is_original(move, state),
-        event=event,
-    )
-    move.touched = True
-    remote.must(move.host, command, stdin=rewriting.switched(move.service, state, changes))
-    kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
-    told = ", ".join(changes) or "what was written by half"
-    move.run.say(f"✓ switched {told} in {where.what}{kept}")
-    return changes
-
-
-def _is_original(move: Move, state: ServiceState) -> bool:
-    """Whether the settings are the way back: what was there before a move, not what an interrupted one left."""
-    return state.unproved is None or (state.before is None and move.position(state).settings == "direct")
-
-
-def _restart(move: Move, seen: Witnessed) -> None:
-    what = services.process_of(move.service).what
-    move.touched = True
-    move.witness.log_since = seen.clocks
-    event = move.event("restarting")
-    command = services.script("restart_service", f"restart {what}", RESTART_SECONDS, move.service, event=event)
-    move.restarted = True
-    seconds = float(remote.must(move.host, command).strip().splitlines()[-1])
-    move.event("restarted", seconds=seconds)
-    move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
 
 
 def _prove(move: Move, first: Witnessed | None) -> Proof:
@@ -242,67 +180,21 @@ def _patiently(move: Move, attempt: Callable[[], T]) -> T:
 
 
 def _back_as_wanted(move: Move) -> Proof:
-    seen = _at_rest(move)
+    seen = steps.at_rest(move)
     if seen.state.unproved is not None and move.service.compose_service:
         # Compose may read from elsewhere what an unfinished move wrote to a file, and nothing else would put that back.
-        seen = _put_back(move, seen)
+        seen = steps.put_back(move, seen)
     return _walk(move, seen)
-
-
-def _put_back(move: Move, seen: Witnessed) -> Witnessed:
-    """The settings as they were before the move, where they are not; raises PoolwardError."""
-    state = seen.state
-    if state.unreadable and move.service.compose_service and not move.service.read_command:
-        raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])
-    lines = rewriting.taken_back(move.service, state)
-    now = state.settings.content if state.settings and state.unfinished is None else None
-    if state.before is None or not (lines if state.written else state.before.content != now):
-        return seen
-    event = move.event("taking_back", path=state.path)
-    command = services.script("take_back_service", "put its settings back", CHANGE_SECONDS, move.service, event=event)
-    remote.must(move.host, command, stdin=lines or None)
-    return move.witness.look()
 
 
 def _back_as_it_was(back: Move) -> Proof | None:
     """The settings from before the move, byte by byte, and a service that runs with them; None if nothing was begun."""
-    seen = _at_rest(back)
-    state = seen.state
-    if state.unproved is None:
+    seen = steps.at_rest(back)
+    if seen.state.unproved is None:
         return None
-    return _walk(back, _put_back(back, seen))
-
-
-def _at_rest(move: Move) -> Witnessed:
-    """A look at what is true once nothing changes it any more: a command may outlive the connection it came by."""
-    move.run.lease.renew()
-    remote.must(move.host, shell.script("wait_service", "wait for earlier commands to end", 110))
-    return move.witness.look()
+    return _walk(back, steps.put_back(back, seen))
 
 
 def _stays(move: Move) -> str:
     log = services.process_of(move.service).log
     return f"Its settings name the server again; why it does not work, {log} tells."
-
-
-def _try_login(move: Move, seen: Witnessed) -> None:
-    """One real login per connection, before anything is changed."""
-    now = service.settings_of(move.service, variables(move.service, seen.state))
-    container = next((one.id for one in seen.state.containers if one.running), "")
-    if move.service.compose_service and not container:
-        told = seen.state.process.told if seen.state.process else "it has no container"
-        raise PoolwardError(f"Its login cannot be tried from within: {told}.", "Run again when it runs.")
-    for name, one in move.targets.items():
-        prepare = move.service.prepared_statements == "on" and one.pool_mode != "session"
-        login = trial.log_in(
-            move.host,
-            now[name],
-            one.address,
-            prepare=prepare,
-            unit=move.service.unit,
-            container=container,
-        )
-        login.check(one, move.home[name].database, seen.look.seen.sessions[one.server])
-        move.event("login", milliseconds=login.milliseconds, role=login.role, database=login.database)
-        through = f"{move.service.pooler} as {login.role} from {move.service.host}"
-        move.run.say(f"✓ login through {through}  {login.milliseconds} ms")

@@ -1,0 +1,122 @@
+"""The steps of a move, each by itself: the login that is tried, the settings rewritten or put back, the restart."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+
+from poolward import env_file, remote, rewriting, service, shell, trial
+from poolward.errors import PoolwardError, Problem, Unread
+from poolward.moving import Move, variables
+from poolward.observed import ServiceState
+from poolward.shell import services
+from poolward.witness import Witnessed
+
+RESTART_SECONDS = 120
+CHANGE_SECONDS = 100
+"""For rewriting settings: two commands of the operator's may be at work, each with its own bound."""
+
+
+def try_login(move: Move, seen: Witnessed) -> None:
+    """One real login per connection, before anything is changed."""
+    now = service.settings_of(move.service, variables(move.service, seen.state))
+    container = next((one.id for one in seen.state.containers if one.running), "")
+    if move.service.compose_service and not container:
+        told = seen.state.process.told if seen.state.process else "it has no container"
+        raise PoolwardError(f"Its login cannot be tried from within: {told}.", "Run again when it runs.")
+    for name, one in move.targets.items():
+        prepare = move.service.prepared_statements == "on" and one.pool_mode != "session"
+        login = trial.log_in(
+            move.host,
+            now[name],
+            one.address,
+            prepare=prepare,
+            unit=move.service.unit,
+            container=container,
+        )
+        login.check(one, move.home[name].database, seen.look.seen.sessions[one.server])
+        move.event("login", milliseconds=login.milliseconds, role=login.role, database=login.database)
+        through = f"{move.service.pooler} as {login.role} from {move.service.host}"
+        move.run.say(f"✓ login through {through}  {login.milliseconds} ms")
+
+
+def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
+    """Rewrite its settings; returns what was changed in them."""
+    assert state.text is not None
+    changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
+    where = services.settings_of(move.service)
+    event = move.event("switched", path=where.what, variables=list(changes))
+    command = services.script(
+        "switch_service",
+        f"rewrite {where.what}",
+        CHANGE_SECONDS,
+        move.service,
+        mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
+        keep=move.goal == "pooled" and _is_original(move, state),
+        event=event,
+    )
+    move.touched = True
+    remote.must(move.host, command, stdin=rewriting.switched(move.service, state, changes))
+    kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
+    told = ", ".join(changes) or "what was written by half"
+    move.run.say(f"✓ switched {told} in {where.what}{kept}")
+    return changes
+
+
+def _is_original(move: Move, state: ServiceState) -> bool:
+    """Whether the settings are the way back: what was there before a move, not what an interrupted one left."""
+    return state.unproved is None or (state.before is None and move.position(state).settings == "direct")
+
+
+def hold_against_compose(move: Move, before: ServiceState, changes: Mapping[str, str]) -> None:
+    """Compose's own reading of what was just written; its service still runs as before, and nobody waits for this."""
+    if before.written is None:
+        return
+    state, where = move.witness.look().state, services.settings_of(move.service).what
+    if state.written is None or state.written.environment != {**before.written.environment, **changes}:
+        raise PoolwardError(
+            f"Docker Compose reads something else than what was written to {where}.",
+            "Is the variable set in a second place, as an env_file beside `environment`? Set it in one.",
+        )
+    known = before.written.others
+    if others := sorted(name for name, read in state.written.others.items() if read != known.get(name, read)):
+        raise PoolwardError(
+            f"{where} is read by {', '.join(others)}, too, which would be moved by the next `docker compose up`.",
+            f"Write the address into `environment` of {move.service.compose_service}, or into a file of its own.",
+        )
+
+
+def restart(move: Move, seen: Witnessed) -> None:
+    """Restart it, and nothing else; from here on the poolers' logs count. Raises CommandFailed."""
+    what = services.process_of(move.service).what
+    move.touched = True
+    move.witness.log_since = seen.clocks
+    event = move.event("restarting")
+    command = services.script("restart_service", f"restart {what}", RESTART_SECONDS, move.service, event=event)
+    move.restarted = True
+    seconds = float(remote.must(move.host, command).strip().splitlines()[-1])
+    move.event("restarted", seconds=seconds)
+    move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
+
+
+def put_back(move: Move, seen: Witnessed) -> Witnessed:
+    """The settings as they were before the move, where they are not; raises PoolwardError."""
+    state = seen.state
+    if state.unreadable and move.service.compose_service and not move.service.read_command:
+        raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])
+    lines = rewriting.taken_back(move.service, state)
+    now = state.settings.content if state.settings and state.unfinished is None else None
+    if state.before is None or not (lines if state.written else state.before.content != now):
+        return seen
+    event = move.event("taking_back", path=state.path)
+    command = services.script("take_back_service", "put its settings back", CHANGE_SECONDS, move.service, event=event)
+    remote.must(move.host, command, stdin=lines or None)
+    return move.witness.look()
+
+
+def at_rest(move: Move) -> Witnessed:
+    """A look at what is true once nothing changes it any more: a command may outlive the connection it came by."""
+    move.run.lease.renew()
+    remote.must(move.host, shell.script("wait_service", "wait for earlier commands to end", 110))
+    return move.witness.look()
