@@ -8,7 +8,7 @@ relay() {
         shift
     done
     shift
-    eval "exec $prefix perl -MIO::Socket::IP -MIO::Socket::UNIX -MIO::Select -e \"\$relay\" \"\$@\""
+    eval "exec $prefix -- perl -MIO::Socket::IP -MIO::Socket::UNIX -MIO::Select -e \"\$relay\" \"\$@\""
 }
 # shellcheck disable=SC2016 - perl
 relay='
