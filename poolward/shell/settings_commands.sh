@@ -73,7 +73,7 @@ settings_commands() {
     }
     tidy_settings() { # without the mark nothing was begun, and an empty directory is nothing to keep
         rm -f "$writing.part"
-        rmdir "$path" 2>/dev/null || :
+        rmdir "$path" "${path%/*}" 2>/dev/null || :
     }
     forget_settings() { rm -f "$before" "$changed"; }
 }

@@ -51,7 +51,7 @@ settings_compose() {
     tidy_settings() {
         rm -f "$path.poolward-new" "$original.part"
         [ -f "$before" ] || [ -f "$unproved" ] || rm -f "$original" "$place/of"
-        rmdir "$place" 2>/dev/null || :
+        rmdir "$place" "${place%/*}" 2>/dev/null || :
     }
     forget_settings() { rm -f "$before" "$original"; }
 }
