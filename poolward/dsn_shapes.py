@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 from urllib.parse import quote, unquote, unquote_plus
 
@@ -199,10 +200,13 @@ def _keywords(text: str) -> Reading:
         found.value(item["name"], value, place if item["name"] in LOCATION else None)
         at = item.end()
     for name in LOCATION:
-        # In front, because behind the last value its own backslash could swallow the blank. The default keeps this
-        # turn's name, and mypy cannot infer a lambda that has one.
-        found.insertion(name, Place(0, 0, lambda new, name=name: f"{name}={_quoted(new)} "))  # type: ignore[misc]
+        # In front, because behind the last value its own backslash could swallow the blank.
+        found.insertion(name, Place(0, 0, partial(_assigned, name)))
     return found.reading("keywords")
+
+
+def _assigned(name: str, value: str) -> str:
+    return f"{name}={_quoted(value)} "
 
 
 def unencoded() -> PoolwardError:

@@ -122,8 +122,9 @@ def _address_covers(rule: HbaRule, address: str) -> bool:
     try:
         prefix = bin(int(ipaddress.ip_address(rule.netmask))).count("1")
         covered = ipaddress.ip_network(f"{rule.address}/{prefix}", strict=False)
+        # Of either family, as mypy says; two of different families raise the TypeError below.
         return ipaddress.ip_network(address).subnet_of(covered)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # of another family
+    except (TypeError, ValueError):
         return False
 
 

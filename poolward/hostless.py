@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pyinfra.api import Host, State, StringCommand
+from pyinfra.api import Host, State
 from pyinfra.connectors.base import BaseConnector
 from pyinfra.connectors.util import CommandOutput, OutputLine
 
@@ -23,19 +23,13 @@ class ByConnectionString(BaseConnector):
         """No inventory names it: `initialised` gives it to the hosts that need it."""
         raise NotImplementedError(name)
 
-    def run_shell_command(
-        self,
-        command: StringCommand,  # noqa: ARG002 - pyinfra's signature, here and below
-        print_output: bool = False,  # noqa: ARG002
-        print_input: bool = False,  # noqa: ARG002
-        **arguments: Any,  # noqa: ARG002
-    ) -> tuple[bool, CommandOutput]:
+    def run_shell_command(self, *_arguments: Any, **_options: Any) -> tuple[bool, CommandOutput]:
         return False, CommandOutput([OutputLine("stderr", _WHY)])
 
-    def put_file(self, *arguments: Any, **options: Any) -> bool:  # noqa: ARG002
+    def put_file(self, *_arguments: Any, **_options: Any) -> bool:
         return False
 
-    def get_file(self, *arguments: Any, **options: Any) -> bool:  # noqa: ARG002
+    def get_file(self, *_arguments: Any, **_options: Any) -> bool:
         return False
 
 

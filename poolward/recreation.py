@@ -43,9 +43,7 @@ def problems(host: Host, declared: Service, state: ServiceState) -> list[Problem
     slow = [one for one in state.containers if one.stop_timeout > STOP_SECONDS]
     for one in slow:
         what = f"the container {one.name} may take {one.stop_timeout} s to stop (stop_grace_period)"
-        result.append(
-            Problem(declared.where, what, f"a move waits {STOP_SECONDS} s : give it less, or leave it direct")
-        )
+        result.append(Problem(declared.where, what, f"a move waits {STOP_SECONDS} s: give it less, or leave it direct"))
     return result
 
 

@@ -34,8 +34,8 @@ def step(story: Callable[P, Generator[Change, None, None]]) -> Any:
     return operation()(generator)
 
 
-def _carry_out(state: State, host: Host, change: Change) -> bool:  # noqa: ARG001
-    # pyinfra takes the returned value for the status only of a function whose parameters are named `state` and `host`.
+# pyinfra takes the returned value for the status only of a function whose parameters are named `state` and `host`.
+def _carry_out(state: State, host: Host, change: Change) -> bool:  # noqa: ARG001 - pyinfra goes by the name
     try:
         change()
     except PoolwardError as error:

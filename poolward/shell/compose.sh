@@ -50,16 +50,14 @@ compose() {
     patience=$1
     shift
     made=$(compose_containers) || return 1
-    given="--file $(quoted "$compose_file")"
-    if [ -n "$made" ]; then
-        one=$(printf '%s\n' "$made" | head -n 1)
-        given="--project-name $(quoted "$(printf '%s' "$one" | column 7)")"
-        given="$given --project-directory $(quoted "$(printf '%s' "$one" | column 8)")"
-        variables_from=$(printf '%s' "$one" | column 9)
-        [ -z "$variables_from" ] || given="$given --env-file $(quoted "$variables_from")"
-        given="$given $(printf '%s\n' "$one" | column 6 | tr , '\n' |
-            while read -r file; do printf ' --file %s' "$(quoted "$file")"; done)"
-    fi
+    [ -n "$made" ] || return 1
+    one=$(printf '%s\n' "$made" | head -n 1)
+    given="--project-name $(quoted "$(printf '%s' "$one" | column 7)")"
+    given="$given --project-directory $(quoted "$(printf '%s' "$one" | column 8)")"
+    variables_from=$(printf '%s' "$one" | column 9)
+    [ -z "$variables_from" ] || given="$given --env-file $(quoted "$variables_from")"
+    given="$given $(printf '%s\n' "$one" | column 6 | tr , '\n' |
+        while read -r file; do printf ' --file %s' "$(quoted "$file")"; done)"
     eval "set -- $given \"\$@\""
     timeout -k 5 "$patience" docker compose "$@"
 }

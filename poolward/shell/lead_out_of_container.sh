@@ -3,4 +3,4 @@
 found=$(look_up_in "$container" "$address" | awk '{ print $1; exit }')
 [ -n "$found" ] || fail "in the container the name $address means nothing: is it on the same network as the pooler?"
 pid=$(docker inspect --format '{{.State.Pid}}' "$container")
-relay nsenter --target "$pid" --net -- "$found" "$address_port"
+exec nsenter --target "$pid" --net -- perl -e "$relay" "$found" "$address_port"

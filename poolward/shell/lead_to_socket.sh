@@ -6,4 +6,4 @@ if [ -n "$unit" ]; then
     pid=$(systemctl show "$unit" -p MainPID --value)
     [ "$pid" = 0 ] || user=$(stat -c %U "/proc/$pid")
 fi
-relay runuser -u "$user" -- "$path"
+exec runuser -u "$user" -- perl -e "$relay" "$path"

@@ -2,7 +2,7 @@
 # variables: the service's
 "$process_by"
 section "dry run"
-if ! compose 30 --progress plain --dry-run up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 | tail -n 20; then :; fi
+compose 30 --progress plain --dry-run up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 | tail -n 20
 section dependents
 ids=$(compose_containers | column 1)
 running=$(docker ps --quiet --no-trunc)

@@ -1,17 +1,11 @@
-# relay COMMAND... -- PATH | ADDRESS PORT: lead standard input and output to a Unix socket or a TCP port, opened by what the
-# command in front makes of this process (another user, another network). A + comes first, once it is connected.
-relay() {
-    command -v perl >/dev/null || fail "there is no perl on this host, which Debian's package perl-base has"
-    prefix=
-    while [ "$1" != -- ]; do
-        prefix="$prefix '$(printf '%s' "$1" | sed "s/'/'\\\\''/g")'"
-        shift
-    done
-    shift
-    eval "exec $prefix -- perl -MIO::Socket::IP -MIO::Socket::UNIX -MIO::Select -e \"\$relay\" \"\$@\""
-}
+# A program that leads its standard input and output to a Unix socket (PATH) or a TCP port (ADDRESS PORT); a + comes first,
+# once it is connected. It runs as the user, or in the network, that the command in front gives it.
+command -v perl >/dev/null || fail "there is no perl on this host, which Debian's package perl-base has"
 # shellcheck disable=SC2016 - perl
 relay='
+    use IO::Select;
+    use IO::Socket::IP;
+    use IO::Socket::UNIX;
     my $socket = @ARGV == 1 ? IO::Socket::UNIX->new(Peer => $ARGV[0])
         : IO::Socket::IP->new(PeerHost => $ARGV[0], PeerPort => $ARGV[1], Timeout => 5);
     $socket or die "@ARGV: $!\n";

@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -150,6 +151,16 @@ def client(
         password=State(lab).role_passwords()[role] if password is None else password,
         connect_timeout=10,
     )
+
+
+def who(lab: Lab, pooler: str, role: str, password: str | None = None) -> str:
+    """Who the server says somebody is, or what kept him out."""
+    try:
+        with closing(client(lab, pooler, role, password=password)) as connection:
+            found = connection.execute("SELECT session_user").fetchone()
+            return str(found and found[0])
+    except psycopg.Error as error:
+        return str(error).rsplit("FATAL:", 1)[-1].strip()
 
 
 def purge_pooler(lab: Lab, pooler: str) -> None:

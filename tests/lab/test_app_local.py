@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,11 +49,11 @@ def run(deploy: str, *options: str, **data: object) -> Run:
     return done
 
 
-def poolward(*words: str) -> dict[str, object]:
+def poolward(*words: str) -> dict[str, Any]:
     command = str(Path(sys.executable).with_name("poolward"))
     done = subprocess.run([command, *words, INVENTORY, "--json"], cwd=REPOSITORY, capture_output=True, text=True)
     assert done.returncode in (0, 2), done.stderr
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, Any] = json.loads(done.stdout)
     return found
 
 
@@ -90,7 +91,7 @@ def test_deployed_again_nothing_changes_and_the_bill_counts_the_pools_of_both_ho
         assert listening == ([] if host == "app1" else ["127.0.0.1:6432"])
     plan = poolward("plan")
     assert plan["clean"]
-    (bill,) = plan["bills"].values()  # type: ignore[attr-defined]
+    (bill,) = plan["bills"].values()
     counted = {(line["pooler"], line["entry"]): line["connections"] for line in bill["lines"] if line["pooler"]}
     entries = {"tracksolid_db": 25, "tracksolid_db_session": 8, "tracksolid-archive": 6, "": 2}
     assert counted == {(host, entry): most for host in ("app1", "app2") for entry, most in entries.items()}
@@ -104,7 +105,7 @@ def test_services_are_behind_the_pooler_of_their_own_host_by_socket_and_by_loopb
     assert "DB_HOST=/var/run/postgresql\n" in said["ingest_worker"]
     assert "PGHOST=127.0.0.1\n" in said["cron"]
     assert "jdbc:postgresql://127.0.0.1:6432/" in said["gateway"]
-    rows = {row["name"]: row for row in poolward("services")["services"]}  # type: ignore[attr-defined]
+    rows = {row["name"]: row for row in poolward("services")["services"]}
     for name in MOVED:
         assert (rows[name]["standing"], rows[name]["direct"], rows[name]["pooled"]) == ("pooled", 0, pooled(lab, name))
 
@@ -142,8 +143,8 @@ def test_whoever_connects_past_the_pooler_from_its_host_is_named(lab: Lab) -> No
         "the rogue is connected", lambda: on(lab, "app1", f"ss -Htnp 'dport = :5432' | grep 'pid={pid},' || true"), 20
     )
     found = poolward("services")
-    assert [line for line in found["bypasses"] if f"pid {pid} " in line]  # type: ignore[attr-defined]
-    assert not [line for line in found["bypasses"] if "pgbouncer" in line]  # type: ignore[attr-defined]
+    assert [line for line in found["bypasses"] if f"pid {pid} " in line]
+    assert not [line for line in found["bypasses"] if "pgbouncer" in line]
     on(lab, "app1", "systemctl stop rogue.service")
 
 

@@ -26,7 +26,7 @@ from lab.process_sampler import ProcessSampler
 from lab.topology import REPOSITORY, Lab, host_named
 from poolward.reparse import parse_userlist
 from tests.lab import leaks
-from tests.lab.support import client, deployed, main_pid, on, psql, purge_database
+from tests.lab.support import client, deployed, main_pid, on, psql, purge_database, who
 
 ROLE = "fil\"e'd %s \\ é"
 ENTRY = "tracksolid_db"
@@ -131,16 +131,6 @@ def operator(lab: Lab, request: pytest.FixtureRequest, tmp_path_factory: pytest.
     deployed()
     psql(lab, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = {literal(ROLE)}")
     psql(lab, f"DROP ROLE {identifier(ROLE)}")
-
-
-def who(lab: Lab, pooler: str, role: str, password: str | None = None) -> str:
-    """Who the server says somebody is, or what kept him out."""
-    try:
-        with closing(client(lab, pooler, role, password=password)) as connection:
-            found = connection.execute("SELECT session_user").fetchone()
-            return str(found and found[0])
-    except psycopg.Error as error:
-        return str(error).rsplit("FATAL:", 1)[-1].strip()
 
 
 def on_console(lab: Lab, pooler: str, user: str, password: str, sql: str) -> str:

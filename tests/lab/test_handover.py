@@ -14,7 +14,6 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from lab.database import identifier, literal
 from lab.state import State
 from lab.topology import REPOSITORY, Lab, host_named
 from tests.lab import leaks
-from tests.lab.support import Run, client, deployed, main_pid, on, poolers, psql, purge_database, pyinfra
+from tests.lab.support import Run, deployed, main_pid, on, poolers, psql, purge_database, pyinfra, who
 
 WATCHER, OWNER = "watcher", "landlord"
 HBA = "/etc/postgresql/17/main/pg_hba.conf"
@@ -150,15 +149,6 @@ def set_passwords(operator: Operator, *roles: str) -> None:
         psql(operator.lab, f"ALTER ROLE {role} PASSWORD {literal(operator.secrets[role])}")
 
 
-def who(lab: Lab, pooler: str, role: str = SERVICE, password: str | None = None) -> str:
-    try:
-        with closing(client(lab, pooler, role, password=password)) as connection:
-            found = connection.execute("SELECT session_user").fetchone()
-            return str(found and found[0])
-    except psycopg.Error as error:
-        return str(error).rsplit("FATAL:", 1)[-1].strip()
-
-
 def test_a_deploy_is_refused_before_its_first_operation_and_the_sql_is_said(lab: Lab, operator: Operator):
     processes = {name: main_pid(lab, name) for name in poolers(lab)}
     operator.declares(commands=False)
@@ -200,7 +190,7 @@ def test_the_owner_runs_it_and_a_service_gets_through(lab: Lab, operator: Operat
 
     first = operator.runs()
     assert first.returncode == 0, first.text
-    assert {name: who(lab, name) for name in poolers(lab)} == dict.fromkeys(poolers(lab), SERVICE)
+    assert {name: who(lab, name, SERVICE) for name in poolers(lab)} == dict.fromkeys(poolers(lab), SERVICE)
     second = operator.runs()
     assert (second.returncode, second.totals["success"]) == (0, 0)
     assert database_side(lab) == before
@@ -268,7 +258,7 @@ def test_without_a_superuser_userlist_txt_serves(lab: Lab, operator: Operator):
     set_passwords(operator, "pgbouncer_probe")
     first = operator.runs()
     assert first.returncode == 0, first.text
-    assert {name: who(lab, name) for name in poolers(lab)} == dict.fromkeys(poolers(lab), SERVICE)
+    assert {name: who(lab, name, SERVICE) for name in poolers(lab)} == dict.fromkeys(poolers(lab), SERVICE)
     assert who(lab, "pool1", "dashboard") == "SASL authentication failed"
     second = operator.runs()
     assert (second.returncode, second.totals["success"]) == (0, 0)

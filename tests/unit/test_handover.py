@@ -99,23 +99,24 @@ def test_the_script_is_the_deploys_own_sql_in_one_transaction_each():
     assert "-- Superusers that may log in there: postgres, other_superuser." in script
 
 
-def test_rights_the_auth_role_should_not_have_are_taken_in_that_database_alone():
+def owning(what: str) -> ServerState:
+    """The server, whose auth role holds something it should not in the database postgres."""
     state = by_dsn()
     inside = state.databases["postgres"].inside
     assert inside
-    owns = replace(state.databases["postgres"], inside=replace(inside, other_rights=("table x",)))
-    script = handover(replace(state, databases={**state.databases, "postgres": owns})).script
+    owns = replace(state.databases["postgres"], inside=replace(inside, other_rights=(what,)))
+    return replace(state, databases={**state.databases, "postgres": owns})
+
+
+def test_rights_the_auth_role_should_not_have_are_taken_in_that_database_alone():
+    script = handover(owning("table x")).script
     assert script.count("\\set more_rights 1") == script.count("\\unset more_rights") == 1
     assert script.index('"dbname=postgres"') < script.index("more_rights 1") < script.index('"dbname=tracksolid_db"')
 
 
 def test_a_name_of_somebody_elses_ends_no_comment():
     """A superuser runs the script, and anybody may name a table and grant it to the auth role."""
-    state = by_dsn()
-    inside = state.databases["postgres"].inside
-    assert inside
-    evil = replace(state.databases["postgres"], inside=replace(inside, other_rights=("table x\r\nDROP TABLE y; --\n",)))
-    script = handover(replace(state, databases={**state.databases, "postgres": evil})).script
+    script = handover(owning("table x\r\nDROP TABLE y; --\n")).script
     assert script.count("DROP TABLE y") == 1
     assert next(line for line in script.splitlines() if "DROP TABLE y" in line).startswith("--   postgres: ")
 
