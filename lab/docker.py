@@ -9,21 +9,28 @@ from functools import cache
 
 from poolward.errors import CommandFailed
 
+_NOT_STARTED = 126
+"""`docker exec` exits so, without a word, when the engine could not start the process: nothing of it has run."""
+_ATTEMPTS = 3
+
 
 def docker(*arguments: str, stdin: str | None = None, timeout: float = 120) -> str:
     """Run one docker command and return its standard output."""
-    try:
-        result = subprocess.run(
-            ["docker", *arguments],
-            input=stdin,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=timeout,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise CommandFailed(f"docker {arguments[0]} did not end within {timeout:.0f} s.") from error
+    for _ in range(_ATTEMPTS):
+        try:
+            result = subprocess.run(
+                ["docker", *arguments],
+                input=stdin,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=timeout,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise CommandFailed(f"docker {arguments[0]} did not end within {timeout:.0f} s.") from error
+        if (result.returncode, result.stderr) != (_NOT_STARTED, ""):
+            break
     if result.returncode:
         raise CommandFailed(f"docker {' '.join(arguments[:4])} failed: {_tail(result.stderr or result.stdout)}")
     return result.stdout

@@ -191,7 +191,7 @@ class Docker:
     @property
     def place(self) -> Place:
         variables = {"network": self.network, "image": self.image_tag, "published": "\n".join(self.publish)}
-        return Place(("places/pooler", "places/pooler_docker"), variables)
+        return Place(("places/docker", "places/pooler", "places/pooler_docker"), variables)
 
     @property
     def installation(self) -> Installation:
@@ -230,7 +230,7 @@ def postgresql(port: int, container: str | None, superuser: str | None = None) -
     """Where a PostgreSQL server is asked: on its host, or in a container there, as this superuser."""
     if container:
         variables: dict[str, str | int] = {"port": port, "container": container, "superuser": superuser or ""}
-        return Place(("places/server_container",), variables)
+        return Place(("places/docker", "places/server_container"), variables)
     return Place(("places/server_host",), {"port": port})
 
 

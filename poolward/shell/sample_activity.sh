@@ -7,4 +7,4 @@
         sleep "$interval"
         sample=$((sample + 1))
     done
-} | ask postgres -f -
+} | streaming=yes ask postgres -f -

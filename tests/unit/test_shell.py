@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -107,3 +110,43 @@ def test_service_file_holds_a_value_or_refuses_it(keys: dict[str, str]):
     lines = text.split("\n")
     assert lines[0] == "[probe]"
     assert dict(line.split("=", 1) for line in lines[1:] if line) == keys
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Path]:
+    """A `docker exec` that starts nothing the first so many times, as runc does now and then, and notes what it got."""
+
+    def failing(times: int) -> Path:
+        got = tmp_path / "got"
+        got.mkdir()
+        (tmp_path / "docker").write_text(
+            f"#!/bin/sh\nn=$(ls {got} | wc -l)\ncat >{got}/$n\n[ $n -ge {times} ] || exit 126\n"
+            "printf '%s ' \"$@\"\nexit 3\n"
+        )
+        (tmp_path / "docker").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        return got
+
+    return failing
+
+
+def into_container(stdin: str) -> subprocess.CompletedProcess[str]:
+    library = (SCRIPTS / "places" / "docker.sh").read_text()
+    command = ["sh", "-euc", f"{library}\ninto_container db psql"]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, check=False)
+
+
+@pytest.mark.parametrize("stdin", ["SELECT 1;\nSELECT 2;\n", ""])
+def test_a_process_the_engine_did_not_start_is_asked_for_again_with_its_input(engine, stdin: str):
+    got = engine(2)
+    asked = into_container(stdin)
+    assert (asked.returncode, asked.stdout.split()) == (3, ["exec", "-i", "db", "psql"])
+    assert [path.read_text() for path in sorted(got.iterdir())] == [stdin] * 3
+
+
+def test_an_engine_that_starts_nothing_is_named(engine):
+    got = engine(9)
+    asked = into_container("")
+    assert asked.returncode == 126
+    assert "started no process" in asked.stderr
+    assert len(list(got.iterdir())) == 3

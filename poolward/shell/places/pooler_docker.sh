@@ -29,7 +29,7 @@ in_its_network() {
     shift
     nsenter --target "$seen_by" --net -- "$@"
 }
-as_pooler() { docker exec -i "${trial_container:-pgbouncer}" "$@"; }
+as_pooler() { into_container "${trial_container:-pgbouncer}" "$@"; }
 as_client() { as_pooler "$@"; }
 
 prepare_directory() { # a directory is mounted, for a file renamed into a single-file mount would never be seen

@@ -4,9 +4,9 @@ docker version >/dev/null 2>&1 || fail "the Docker engine does not answer: $(doc
     fail "there is no running container $container (postgresql_container)"
 # The public images make one superuser, POSTGRES_USER; with another name there is no role postgres.
 as_postgres() {
-    docker exec -i -u postgres "$container" sh -c '
+    into_container -u postgres "$container" sh -c '
         if [ -z "${POSTGRES_USER:-}" ] && [ -r "${POSTGRES_USER_FILE:-}" ]; then POSTGRES_USER=$(cat "$POSTGRES_USER_FILE"); fi
         export PGUSER="${0:-${POSTGRES_USER:-${PGUSER:-postgres}}}"
         exec "$@"' "$superuser" "$@"
 }
-at_server() { docker exec -i "$container" "$@"; }
+at_server() { into_container "$container" "$@"; }
