@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from poolward import guard
+from poolward import guard, terminal
 from poolward.errors import PoolwardError
 
 CLEAN, ERROR, DRIFT, UNSEEN = 0, 1, 2, 3
@@ -196,7 +195,7 @@ def services(inventory: str, as_json: bool) -> int:
 @contextmanager
 def _progress(what: str, *, quiet: bool) -> Iterator[None]:
     """Say what takes long; at a terminal with a clock that runs."""
-    console = Console(stderr=True)
+    console = terminal.console(stderr=True)
     if not console.is_terminal and not quiet:
         click.echo(what, err=True)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
@@ -209,7 +208,7 @@ def _present(made: Any, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(made.document(), indent=2, default=_plain))
     else:
-        made.show(Console(width=None if sys.stdout.isatty() else 120))
+        made.show(terminal.console(width=None if sys.stdout.isatty() else 120))
     if made.differs:
         return DRIFT
     return UNSEEN if made.unseen else CLEAN

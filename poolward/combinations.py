@@ -78,7 +78,7 @@ def _authentication(settings: Mapping[str, Value], where: str, own_hba: bool) ->
             f"auth_type = {kind} lets everybody in without a password, as whatever role they name",
             "use scram-sha-256, or hba with a trust line for the Unix socket alone",
         )
-    if kind in ("plain", "md5"):
+    if kind in ("plain", "md5", "cert", "pam", "ldap"):
         yield Problem(
             where,
             f"auth_type = {kind} leaves PgBouncer without the keys to log in to a SCRAM server as the client",

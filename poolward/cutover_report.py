@@ -35,7 +35,7 @@ class Report:
     def show(self, console: Console) -> None:
         """Print it for a person."""
         console.print(cutover_tables.summary(self.summary))
-        console.print(f"\nThe page for the change ticket: {self.page}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"\nThe page for the change ticket: {self.page}", soft_wrap=True)
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""

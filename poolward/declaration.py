@@ -139,6 +139,9 @@ def _pooler(
 ) -> Pooler:
     version = _version(name, "pgbouncer_version", knobs.version, problems)
     minimum = _version(name, "pgbouncer_minimum_version", knobs.minimum_version, problems)
+    if knobs.minimum_version and "-" in knobs.minimum_version:
+        message = f"pgbouncer_minimum_version = {knobs.minimum_version!r}: the floor is a version of PgBouncer itself"
+        problems.append(Problem(name, message, "a package's revision is pinned by pgbouncer_version"))
     problems += declared_sections.settings_problems(name, knobs, version)
     entries = [
         declared_sections.entry(name, entry, keys, servers, version, problems)

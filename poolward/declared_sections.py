@@ -64,6 +64,10 @@ def entry(
     own = {key: value for key, value in keys.items() if key not in ("host", "port", "dbname")}
     for key, value in own.items():
         problems += settings.check("databases", key, value, version, where)
+        if key in _POOLWARDS_OWN:
+            problems.append(
+                Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
+            )
     if "user" in own and (version is None or version < Version(1, 26)):
         problems.append(
             Problem(

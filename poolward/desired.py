@@ -185,6 +185,14 @@ def _version_problems(pooler: Pooler, version: Version, servers: tuple[Server, .
                 "install a newer package (pgbouncer_version), or lower the minimum",
             )
         )
+    if pooler.package_version is None and pooler.declared_version not in (None, version):
+        problems.append(
+            Problem(
+                pooler.name,
+                f"PgBouncer {version} is not the declared pgbouncer_version = {pooler.declared_version}",
+                "to have that one installed give the package's whole version, as apt-cache policy pgbouncer shows it",
+            )
+        )
     for key, value in pooler.settings.items():
         problems += settings.check("pgbouncer", key, value, version, f"{pooler.name}: pgbouncer_settings")
     for entry in pooler.entries:

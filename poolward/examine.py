@@ -6,7 +6,7 @@ from pyinfra.api import Host
 
 from poolward import apply, auth_users, proof, secrets, verify
 from poolward.desired import pooler_config
-from poolward.errors import PoolwardError
+from poolward.errors import PoolwardError, Refused
 from poolward.survey import Survey
 from poolward.verify import Finding
 
@@ -29,7 +29,10 @@ def _pooler(target: Host, seen: Survey) -> list[Finding]:
     if state.version is None:
         product = seen.fleet.poolers[target.name].runtime.product
         return [Finding(target.name, product, ("PgBouncer is not installed",))]
-    config = pooler_config(seen.fleet, target.name, state.version)
+    try:
+        config = pooler_config(seen.fleet, target.name, state.version)
+    except Refused as refused:
+        return [Finding(target.name, "settings", tuple(f"{one.where}: {one.message}" for one in refused.problems))]
     against = auth_users.problems(seen.fleet, target.name, seen.servers)
     against += secrets.user_problems(target.inventory, seen.fleet, [target.name])
     found = [verify.user_finding(config.pooler, against)] if against or config.pooler.auth_users else []

@@ -30,6 +30,7 @@ from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.observed import ServerState
 from poolward.survey import Survey
+from poolward.terminal import led
 from poolward.unseen import Unseen
 
 _UNNOTICED = "no client notices"
@@ -61,8 +62,14 @@ class Planned:
 
     @property
     def differs(self) -> bool:
-        """Whether there is something to do."""
-        return bool(self.changes or self.problems)
+        """Whether there is something to do, or something in the way of a deploy."""
+        return bool(self.changes or self.problems or self._over)
+
+    @property
+    def _over(self) -> list[str]:
+        """The servers whose bill does not fit, for which a deploy would be refused."""
+        overcommit = self.seen.fleet.allow_overcommit
+        return [] if overcommit else [name for name, bill in self.bills.items() if not bill.fits]
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -71,25 +78,28 @@ class Planned:
             console.print(tables.bill(bill, direct), "")
             left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
             for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):
-                console.print(f"  · {note}", highlight=False)
-            if not bill.fits:
-                console.print(f"[bold red]A deploy would be refused.[/] {bill.smallest_change}")
+                console.print(f"  · {note}")
+            if name in self._over:
+                console.print(led("bold red", "A deploy would be refused.", f" {bill.smallest_change}"))
+            elif not bill.fits:
+                going_on = f" because of pgbouncer_allow_overcommit. {bill.smallest_change}"
+                console.print(led("bold yellow", "A deploy would go on all the same", going_on))
             console.print("")
         if self.unseen:
             console.print(tables.unseen(self.unseen), "")
         if self.problems:
             refused = Refused("A deploy would be refused:", self.problems)
-            console.print(str(refused), style="bold red", markup=False, highlight=False)
+            console.print(str(refused), style="bold red")
             console.print("")
         if not self.differs:
             told = "in what could be seen a" if self.unseen else "a"
-            console.print(f"[bold green]Nothing to do:[/] {told} deploy would change nothing.")
+            console.print(led("bold green", "Nothing to do:", f" {told} deploy would change nothing."))
             return
         if not self.changes:
             return
         console.print(tables.changes(self.changes), "")
         count = f"{len(self.changes)} changes" if len(self.changes) > 1 else "One change"
-        console.print(f"[bold]{count} pending.[/] The deploy: pyinfra -y INVENTORY deploy/pgbouncer.py")
+        console.print(led("bold", f"{count} pending.", " The deploy: pyinfra -y INVENTORY deploy/pgbouncer.py"))
 
     def _vulnerable(self) -> list[str]:
         found = {name: state.package_version for name, state in self.seen.poolers.items() if state.package_version}

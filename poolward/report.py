@@ -14,6 +14,7 @@ from rich.console import Console
 from poolward import budget, examine, tables, unseen
 from poolward.budget import Bill
 from poolward.survey import Survey
+from poolward.terminal import led
 from poolward.unseen import Unseen
 from poolward.verify import Finding
 
@@ -45,12 +46,11 @@ class Report:
         wrong = sum(len(finding.wrong) for finding in self.findings)
         if wrong:
             count = f"{wrong} differences" if wrong > 1 else "One difference"
-            console.print(
-                f"[bold red]{count}.[/] A deploy mends what is Poolward's: deploy/pgbouncer.py on the same inventory."
-            )
+            mending = " A deploy mends what is Poolward's: deploy/pgbouncer.py on the same inventory."
+            console.print(led("bold red", f"{count}.", mending))
         else:
             seen = "What could be seen" if self.unseen else "Everything"
-            console.print(f"[bold green]{seen} is as declared[/] ({len(self.findings)} things looked at).")
+            console.print(led("bold green", f"{seen} is as declared", f" ({len(self.findings)} things looked at)."))
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""

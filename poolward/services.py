@@ -16,6 +16,7 @@ from poolward.evidence import Bypass, Census
 from poolward.fleet import Fleet
 from poolward.observed import ServiceState
 from poolward.service import Service
+from poolward.terminal import led
 
 Standing = Literal["pooled", "pooled, not proved", "direct", "mixed", "half-moved", "left direct", "unknown"]
 
@@ -55,18 +56,16 @@ class Services:
         """Print it for a person."""
         console.print(tables.standings(self.rows, self.clock), "")
         for bypass in self.bypasses:
-            console.print(f"[yellow]past the pooler:[/] {bypass}", highlight=False)
+            console.print(led("yellow", "past the pooler:", f" {bypass}"))
         unproved = [row.name for row in self.rows if row.standing == "pooled, not proved"]
         pending = [row.name for row in self.rows if row.standing not in ("pooled", "left direct", "pooled, not proved")]
         if pending:
-            console.print(f"[bold]Not moved: {', '.join(pending)}.[/] pyinfra -y INVENTORY deploy/cutover.py")
+            console.print(led("bold", f"Not moved: {', '.join(pending)}.", " pyinfra -y INVENTORY deploy/cutover.py"))
         if unproved:
-            console.print(
-                f"[bold]Not proved: {', '.join(unproved)}.[/] Run each of them, and while it has sessions: "
-                "pyinfra -y INVENTORY deploy/cutover.py"
-            )
+            todo = " Run each of them, and while it has sessions: pyinfra -y INVENTORY deploy/cutover.py"
+            console.print(led("bold", f"Not proved: {', '.join(unproved)}.", todo))
         if not pending and not unproved:
-            console.print("[bold green]Every service is where it is declared to be.[/]")
+            console.print(led("bold green", "Every service is where it is declared to be."))
 
     def document(self) -> dict[str, Any]:
         """The same for a machine."""

@@ -67,9 +67,11 @@ class Survey:
         return {row["database"] for row in rows if (row["host"], row["port"]) == where}
 
     def version(self, name: str) -> Version | None:
-        """The version a pooler has or will get; None when neither the host, the operator nor apt can tell."""
-        state = self.poolers[name]
-        return state.version or self.fleet.poolers[name].declared_version or state.candidate_version
+        """The version a deploy leaves a pooler with; None when neither the operator, the host nor apt can tell."""
+        state, declared = self.poolers[name], self.fleet.poolers[name]
+        if declared.package_version not in (None, state.package_version):
+            return declared.declared_version
+        return state.version or declared.declared_version or state.candidate_version
 
     def lasting_versions(self) -> dict[str, Version | None]:
         """Per pooler the version it has and a deploy leaves it; None where the deploy itself brings one."""

@@ -19,13 +19,13 @@ KEY, CERT, CA = "/etc/pgbouncer/server.key", "/etc/pgbouncer/server.crt", "/etc/
             {"client_tls_sslmode": "verify-full", "client_tls_key_file": KEY, "client_tls_cert_file": CERT},
             ["without client_tls_ca_file"],
         ),
-        ({"auth_type": "cert"}, ["without client_tls_ca_file"]),
+        ({"auth_type": "cert"}, ["without client_tls_ca_file", "without the keys"]),
         ({"server_tls_sslmode": "verify-full"}, ["needs server_tls_ca_file"]),
         ({"server_tls_key_file": KEY}, ["no use without server_tls_cert_file"]),
         ({"auth_type": "hba"}, ["needs auth_hba_file"]),
         ({"auth_type": "trust"}, ["without a password"]),
         ({"auth_type": "any"}, ["without a password"]),
-        ({"auth_type": "md5"}, ["without the keys"]),
+        *(({"auth_type": kind}, ["without the keys"]) for kind in ("plain", "md5", "pam", "ldap")),
     ],
 )
 def test_what_fails_together_is_said(settings: dict[str, Value], sentences: list[str]) -> None:

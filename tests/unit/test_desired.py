@@ -177,3 +177,21 @@ def test_package_below_the_operators_minimum_is_refused_with_both_versions():
     with pytest.raises(Refused, match=r"PgBouncer 1\.18\.0 is older than pgbouncer_minimum_version = 1\.24\.1"):
         config("pool2", BOOKWORM, pgbouncer_minimum_version="1.24.1")
     assert config("pool1", TRIXIE, pgbouncer_minimum_version="1.24.1").version == TRIXIE
+
+
+def test_another_version_than_the_declared_one_is_refused_unless_the_whole_package_is_pinned():
+    with pytest.raises(Refused, match=r"PgBouncer 1\.24\.1 is not the declared pgbouncer_version = 1\.26\.1"):
+        config("pool1", TRIXIE, pgbouncer_version="1.26.1")
+    # A pinned one is brought by the deploy, which installs it first.
+    assert config("pool1", TRIXIE, pgbouncer_version="1.26.1-1.pgdg13+1").version == TRIXIE
+
+
+def test_a_floor_with_a_package_revision_is_refused():
+    with pytest.raises(Refused, match="the floor is a version of PgBouncer itself"):
+        config("pool1", TRIXIE, pgbouncer_minimum_version="1.24.1-1+deb13u2")
+
+
+@pytest.mark.parametrize("key", ["auth_user", "auth_query", "auth_dbname"])
+def test_an_entry_does_not_say_how_verifiers_are_looked_up(key: str):
+    with pytest.raises(Refused, match=f"{key} is Poolward's own to write"):
+        config("pool1", FORKY, pgbouncer_databases={"shop": {"host": "db1", key: "other"}})

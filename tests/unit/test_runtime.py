@@ -75,7 +75,8 @@ OTHER_CONTAINERS = {
 @pytest.mark.parametrize("change", OTHER_CONTAINERS.values(), ids=OTHER_CONTAINERS)
 def test_what_the_container_is_made_of_makes_another_one(change: dict[str, Any]):
     changed = declaration.read(hosts(**{**DOCKER, **change}), GROUPS)
-    assert digest(pooler_config(changed, "pool1", TRIXIE).service_file) != digest(
+    installed = changed.poolers["pool1"].declared_version or TRIXIE
+    assert digest(pooler_config(changed, "pool1", installed).service_file) != digest(
         in_a_container(pgbouncer_settings={}).service_file
     )
 
