@@ -25,7 +25,7 @@ from poolward import (
     vulnerabilities,
 )
 from poolward.apply import Difference
-from poolward.budget import Bill
+from poolward.bill import MAY_LEAVE, Bill
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.observed import ServerState
@@ -70,10 +70,12 @@ class Planned:
             direct = budget.direct_now(self.seen, name)
             console.print(tables.bill(bill, direct), "")
             left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
-            for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):
+            for note in (*bill.staying, *bill.notes, *self._vulnerable(), *filter(None, [left])):
                 console.print(f"  · {note}", highlight=False)
-            if not bill.fits:
+            if bill.refused:
                 console.print(f"[bold red]A deploy would be refused.[/] {bill.smallest_change}")
+            elif not bill.fits:
+                console.print(f"[bold red]A deploy goes on {MAY_LEAVE}.[/] {bill.smallest_change}")
             console.print("")
         if self.unseen:
             console.print(tables.unseen(self.unseen), "")

@@ -7,11 +7,10 @@ import dataclasses
 import pytest
 
 from poolward import budget
-from poolward.budget import Bill
+from poolward.bill import Bill
 from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
 
 VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
-STAYS = {"name": "mcp", "host": "app2", "direct": "session SET"}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
 
 
@@ -97,24 +96,6 @@ def test_the_smallest_change_makes_it_fit_exactly() -> None:
 def test_old_and_new_side_by_side_count_the_largest_hosts_twice() -> None:
     assert made().worst_case_while_rolling(1) == 80 + 41
     assert made().worst_case_while_rolling(2) == 80 + 41 + 39
-
-
-def test_a_service_that_stays_direct_is_taken_off_as_declared_or_asked_for() -> None:
-    state = dataclasses.replace(server_state(), backends=())
-    assert made(state, services=[{**STAYS, "connections": 2}]).left == 95
-    found = made(state, services=[STAYS])
-    assert found.left == 97
-    assert any("mcp stays direct and is not counted" in note for note in found.notes)
-
-
-def test_sessions_on_the_database_host_stay_and_strangers_are_named_but_not_counted() -> None:
-    row = {"database": "d", "application": "", "count": 3, "active": 0, "superuser": False}
-    who = (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"), ("report", "192.0.2.99"))
-    backends = tuple({**row, "role": role, "address": address} for role, address in who)
-    found = made(dataclasses.replace(server_state(), backends=backends), services=[STAYS])
-    assert found.left == 97 - 3
-    assert any("report from 192.0.2.99: 3" in note for note in found.notes)
-    assert not any("web from" in note for note in found.notes)
 
 
 def test_pooled_superusers_and_starving_lookups_are_said() -> None:
