@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 MAY_LEAVE = "because sessions that nobody declared, seen now, may still leave"
@@ -96,11 +95,10 @@ class Bill:
             return ""
         best: tuple[int, str, int, int] | None = None
         for entry in {line.entry for line in self.takes if line.entry}:
-            lines = [line for line in self.takes if line.entry == entry]
-            each = math.ceil(over / len(lines))
-            new = min(line.connections for line in lines) - each
-            if new >= 1 and (best is None or (each, entry) < best[:2]):
-                best = (each, entry, new, len(lines))
+            lines = [line.connections for line in self.takes if line.entry == entry]
+            fits = (new for new in range(max(lines), 0, -1) if sum(max(0, line - new) for line in lines) >= over)
+            if (new := next(fits, 0)) and (best is None or (max(lines) - new, entry) < best[:2]):
+                best = (max(lines) - new, entry, new, len(lines))
         if best is None:
             return "No single entry can make up for it: lower max_db_connections of several, or raise max_connections."
         _, entry, new, poolers = best

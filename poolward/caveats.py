@@ -101,16 +101,17 @@ def _left_running(name: str, state: ServerState) -> Iterable[str]:
 
 
 def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:
+    own = [one for one, pooler in fleet.poolers.items() if any(entry.server == name for entry in pooler.entries)]
     for pooler, version in versions.items():
-        if version is not None and pooler in fleet.poolers:
+        if version is not None and pooler in own:
             yield from _old(fleet.poolers[pooler], version)
-        if fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
+        if pooler in own and fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
             yield (
                 f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
                 "connections are all busy lets nobody log in until one is free."
             )
-    if len(fleet.poolers) == 1 and not any(pooler.app_local for pooler in fleet.poolers.values()):
-        yield f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database."
+    if len(own) == 1 and not fleet.poolers[own[0]].app_local:
+        yield f"{own[0]} is the only pooler of {name}: while it is down, nobody reaches the database."
 
 
 def _old(pooler: Pooler, version: Version) -> Iterable[str]:

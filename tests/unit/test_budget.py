@@ -6,9 +6,9 @@ import dataclasses
 
 import pytest
 
-from poolward import budget
-from poolward.bill import Bill
-from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
+from poolward import budget, declaration
+from poolward.bill import Bill, Line
+from tests.unit.samples import BOOKWORM, FORKY, GROUPS, TRIXIE, hosts, lab, server_state
 
 VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
@@ -117,6 +117,25 @@ def test_a_single_pooler_is_named_as_the_single_point_of_failure() -> None:
     alone = dataclasses.replace(fleet, poolers={"pool1": fleet.poolers["pool1"]})
     notes = budget.bill(alone, "db1", server_state(), {"pool1": TRIXIE}, ADDRESSES).notes
     assert any("pool1 is the only pooler" in note for note in notes)
+
+
+def test_the_only_pooler_of_a_server_is_named_and_what_another_one_lacks_is_not() -> None:
+    data = hosts(services=[])
+    data["db2"] = {**data["db1"], "ssh_hostname": "192.0.2.12", "pgbouncer_auth_role": "pgbouncer_auth_db2"}
+    data["pool1"]["pgbouncer_databases"], data["pool2"]["pgbouncer_databases"] = (
+        {"a": {"host": "db1"}},
+        {"b": {"host": "db2"}},
+    )
+    fleet = declaration.read(data, {**GROUPS, "databases": ["db1", "db2"]})
+    notes = " ".join(budget.bill(fleet, "db1", server_state(), VERSIONS, ADDRESSES).notes)
+    assert "pool1 is the only pooler of db1" in notes
+    assert "pool2" not in notes
+
+
+def test_the_smallest_change_is_the_smallest_where_poolers_differ() -> None:
+    lines = [Line("", 25, "", "pool1", "shop"), Line("", 37, "", "pool2", "shop")]
+    found = Bill("db1", "17", (Line("max_connections", 17),), tuple(lines))
+    assert found.smallest_change.startswith("Smallest change that fits: max_db_connections = 8 on shop")
 
 
 def test_limits_of_roles_and_databases_on_the_server_are_said_where_the_poolers_may_open_more() -> None:
