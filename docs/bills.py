@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from poolward import budget, declaration, tables
-from poolward.budget import Bill
+from poolward.bill import Bill
 from poolward.observed import Role, ServerState
 from poolward.settings import Version
 

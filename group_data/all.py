@@ -143,7 +143,8 @@ pgbouncer_probe_secret_command = None
 #                           where its own host has an app-local one
 #   pool                    "transaction", "session", or the name of an entry of pgbouncer_databases
 #   prepared_statements     "off" for a service that prepares none; PgBouncer before 1.21 loses them
-#   connections             how many it opens at most
+#   connections             how many it opens at most; of a service that stays direct, the bill of its server takes
+#                           them off, or else what is seen of it now
 #   health                  a URL that answers 200, or a command (a list) that succeeds; health_timeout in seconds (5)
 #   errors_command          prints what it has seen fail since it started, as JSON: {"53300": 4}; for the report
 #   soak                    seconds for which everything has to stay well before the next service moves (60)

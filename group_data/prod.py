@@ -71,6 +71,7 @@ services = [
     {
         "name": "analytics_mcp",
         "host": "app2",
+        "connections": 2,
         "unit": "analytics-mcp.service",
         "env_file": "/etc/analytics/env",
         "url_variables": ["DATABASE_URL"],

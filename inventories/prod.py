@@ -23,8 +23,9 @@ poolers = [
     ("pool2", {"ssh_hostname": "pool2.internal"}),
 ]
 
-# Where the services run that move behind the pooler. Nothing is installed here.
+# Where the services run that move behind the pooler. Nothing is installed here. By its `address`, where its connections
+# come from, the bill tells what is declared from what nobody declared; `ssh_hostname` is enough where it is one.
 apps = [
-    ("app1", {"ssh_hostname": "app1.internal"}),
-    ("app2", {"ssh_hostname": "app2.internal"}),
+    ("app1", {"ssh_hostname": "app1.internal", "address": "10.0.0.31"}),
+    ("app2", {"ssh_hostname": "app2.internal", "address": "10.0.0.32"}),
 ]

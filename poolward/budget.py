@@ -6,12 +6,11 @@ between PgBouncer processes.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from poolward import caveats
+from poolward.bill import Bill, Line
 from poolward.fleet import (
     AUTH_ENTRY_SINCE,
     AUTH_POOL_SIZE,
@@ -25,6 +24,7 @@ from poolward.fleet import (
 from poolward.observed import ServerState
 from poolward.pools import EntryPools, process_bound
 from poolward.settings import Version
+from poolward.staying import Sessions
 
 _WALSENDERS_COUNT_BEFORE = 120000
 # Failing over, or changing a connection string by a deploy, is one; a pool may meet it with all its connections busy.
@@ -46,125 +46,47 @@ class Seen(Protocol):
     def opened(self, server: str) -> Mapping[str, int]: ...
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line of the bill: what, how many connections, and where the number comes from."""
-
-    what: str
-    connections: int
-    source: str = ""
-    pooler: str = ""
-    entry: str = ""
-
-
-@dataclass(frozen=True)
-class Bill:
-    """What a server has, and what each pooler may take of it."""
-
-    server: str
-    version: str
-    has: tuple[Line, ...]
-    takes: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
-
-    @property
-    def left(self) -> int:
-        """Connections left for the poolers."""
-        return sum(line.connections for line in self.has)
-
-    @property
-    def worst_case(self) -> int:
-        """Connections the poolers may open together."""
-        return sum(line.connections for line in self.takes)
-
-    def worst_case_while_rolling(self, hosts: int = 1) -> int:
-        """The same while `hosts` pooler hosts run an old and a new process side by side; the largest ones count."""
-        per_host: dict[str, int] = {}
-        for line in self.takes:
-            per_host[line.pooler] = per_host.get(line.pooler, 0) + line.connections
-        return self.worst_case + sum(sorted(per_host.values(), reverse=True)[:hosts])
-
-    def document(self) -> dict[str, object]:
-        """The bill for a machine."""
-        return {
-            "lines": [*self.has, *self.takes],
-            "left": self.left,
-            "worst_case": self.worst_case,
-            "fits": self.fits,
-            "worst_case_while_rolling": self.worst_case_while_rolling(),
-            "fits_while_rolling": self.fits_while_rolling,
-            "smallest_change": self.smallest_change,
-            "notes": self.notes,
-        }
-
-    @property
-    def fits(self) -> bool:
-        return self.worst_case <= self.left
-
-    @property
-    def fits_while_rolling(self) -> bool:
-        """Whether it fits even while one host runs an old and a new process side by side."""
-        return self.worst_case_while_rolling() <= self.left
-
-    @property
-    def verdict(self) -> str:
-        """The sentence beside the worst case."""
-        return self.verdict_of(self.worst_case)
-
-    def verdict_of(self, connections: int) -> str:
-        """Whether so many connections fit, as a sentence."""
-        spare = self.left - connections
-        return f"fits, {spare} to spare" if spare >= 0 else f"does NOT fit: {-spare} too many"
-
-    @property
-    def smallest_change(self) -> str:
-        """The one max_db_connections that has to come down least to make it fit, or what else to do."""
-        over = self.worst_case - self.left
-        if over <= 0:
-            return ""
-        best: tuple[int, str, int, int] | None = None
-        for entry in {line.entry for line in self.takes if line.entry}:
-            lines = [line for line in self.takes if line.entry == entry]
-            each = math.ceil(over / len(lines))
-            new = min(line.connections for line in lines) - each
-            if new >= 1 and (best is None or (each, entry) < best[:2]):
-                best = (each, entry, new, len(lines))
-        if best is None:
-            return "No single entry can make up for it: lower max_db_connections of several, or raise max_connections."
-        _, entry, new, poolers = best
-        counted = f" (it counts once on each of {poolers} poolers)" if poolers > 1 else ""
-        return f"Smallest change that fits: max_db_connections = {new} on {entry}{counted}."
-
-
 def bill(
     fleet: Fleet,
     name: str,
     state: ServerState,
     versions: Mapping[str, Version | None],
     addresses: Mapping[str, str] | None = None,
+    opened: Mapping[str, int] | None = None,
 ) -> Bill:
-    """The bill of one server; `versions` and `addresses` by pooler. A pooler nobody looked at counts as declared."""
+    """The bill of one server; `versions`, `addresses` and `opened` by pooler, each where it was seen.
+
+    A pooler nobody looked at counts as declared.
+    """
     roles = passing_roles(fleet, name, state)
     takes: list[Line] = []
     for pooler in fleet.poolers.values():
         version = versions.get(pooler.name) or pooler.declared_version
         takes += _pooler_lines(pooler, fleet.servers[name], version, roles)
     takes.append(Line(PROBE_ROLE, 0, f"at most {PROBE_CONNECTION_LIMIT}, counted inside the entries"))
+    sessions = Sessions(fleet, name, state, addresses or {}, opened or {})
+    stays = [Line(f"stays direct: {one.who}", -one.connections, one.source, sure=one.sure) for one in sessions.stays()]
     return Bill(
         name,
         state.version,
-        (*_server_lines(state), *_staying_lines(fleet, name, state)),
+        (*_server_lines(state), *stays),
         tuple(takes),
-        tuple(caveats.of(fleet, name, state, versions, addresses or {}, roles)),
+        tuple(caveats.of(fleet, name, state, versions, roles)),
+        tuple(sessions.notes()),
     )
 
 
 def bills(seen: Seen) -> dict[str, Bill]:
     """The bill of every server that was seen."""
     return {
-        name: bill(seen.fleet, name, state, seen.versions(), seen.addresses(name))
+        name: bill(seen.fleet, name, state, seen.versions(), seen.addresses(name), seen.opened(name))
         for name, state in seen.servers.items()
     }
+
+
+def direct_now(seen: Seen, name: str) -> int:
+    """Client backends of a server that do not come from a pooler, as seen now."""
+    return Sessions(seen.fleet, name, seen.servers[name], seen.addresses(name), seen.opened(name)).direct_now()
 
 
 def passing_roles(fleet: Fleet, name: str, state: ServerState) -> list[str]:
@@ -255,33 +177,3 @@ def _server_lines(state: ServerState) -> list[Line]:
     if state.version_num < _WALSENDERS_COUNT_BEFORE and state.max_wal_senders:
         lines.append(Line("walsenders, which count before 12", -state.max_wal_senders, "max_wal_senders"))
     return lines
-
-
-def _staying_lines(fleet: Fleet, name: str, state: ServerState) -> list[Line]:
-    """What stays direct after all moves: services declared so, and sessions on the database host itself."""
-    lines = [
-        Line(f"stays direct: {service.name}", -service.connections, "declared")
-        for service in fleet.services
-        if not service.moves and service.connections is not None
-    ]
-    for role, count in sorted(caveats.sessions(fleet, name, state, on_host=True).items()):
-        lines.append(Line(f"stays direct: {role} on {name} itself", -count, "seen now"))
-    return lines
-
-
-def direct_now(seen: Seen, name: str) -> int:
-    """Client backends of a server that do not come from a pooler, as seen now.
-
-    From the address of an app-local pooler its services may come as well: of it counts what it says it has open.
-    """
-    addresses, opened = seen.addresses(name), seen.opened(name)
-    poolers = {address: seen.fleet.poolers[pooler] for pooler, address in addresses.items()}
-    counted: dict[str, int] = {}
-    for row in seen.servers[name].backends:
-        counted[str(row["address"])] = counted.get(str(row["address"]), 0) + int(row["count"])
-    direct = 0
-    for address, count in counted.items():
-        pooler = poolers.get(address)
-        if pooler is None or pooler.app_local:
-            direct += max(0, count - (opened.get(pooler.name, 0) if pooler else 0))
-    return direct

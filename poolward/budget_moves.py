@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from poolward.budget import Bill
+from poolward.bill import Bill
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ from poolward.settings import Version
 
 # It ends with a FATAL where the two meet (pgbouncer#815, #846, #849).
 _SURVIVES_CANCELS_SINCE = Version(1, 19, 1)
-_LOCAL = ("local", "127.0.0.1", "::1")
 
 
 def of(
@@ -18,30 +17,17 @@ def of(
     name: str,
     state: ServerState,
     versions: Mapping[str, Version | None],
-    addresses: Mapping[str, str],
     roles: Sequence[str],
 ) -> list[str]:
     """Sentences to print under the bill of a server; `roles` are those that may log in through a pooler today."""
     return [
         *_today(fleet, state),
         *_superusers(fleet, name, state),
-        *_staying(fleet, name, state, addresses),
         *_limits_of_roles(fleet, name, state, roles),
         *_limits_of_databases(fleet, name, state),
         *_left_running(name, state),
         *_poolers(fleet, name, versions),
     ]
-
-
-def sessions(fleet: Fleet, name: str, state: ServerState, *, on_host: bool) -> dict[str, int]:
-    """Sessions seen now by role, on the database host or by role and address from elsewhere; the poolers' roles not."""
-    counted: dict[str, int] = {}
-    for row in state.backends:
-        if row["role"] in (fleet.servers[name].auth_role, PROBE_ROLE) or (row["address"] in _LOCAL) != on_host:
-            continue
-        key = str(row["role"]) if on_host else f"{row['role']} from {row['address']}"
-        counted[key] = counted.get(key, 0) + int(row["count"])
-    return counted
 
 
 def _today(fleet: Fleet, state: ServerState) -> Iterable[str]:
@@ -65,30 +51,6 @@ def _superusers(fleet: Fleet, name: str, state: ServerState) -> Iterable[str]:
             f"The {state.superuser_reserved_connections} connections kept for superusers are not safe: "
             f"{', '.join(pooled)} is pooled and superuser."
         )
-
-
-def _staying(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> Iterable[str]:
-    if fleet.services and (strangers := _strangers(fleet, name, state, addresses)):
-        yield (
-            f"Sessions from addresses of no declared service, seen now and not counted: {'; '.join(strangers)}. "
-            "If they stay direct, there is that much less for the poolers."
-        )
-    undeclared = [service.name for service in fleet.services if not service.moves and service.connections is None]
-    if undeclared:
-        yield (
-            f"{', '.join(undeclared)} stays direct and is not counted: say how many connections it opens at most "
-            '("connections": 2).'
-        )
-
-
-def _strangers(fleet: Fleet, name: str, state: ServerState, addresses: Mapping[str, str]) -> list[str]:
-    """Who comes from an address that is neither a pooler's nor a declared service's host: it may stay direct or not."""
-    known = {*(addresses[pooler] for pooler in fleet.poolers if pooler in addresses), *fleet.service_addresses}
-    return [
-        f"{who}: {count}"
-        for who, count in sorted(sessions(fleet, name, state, on_host=False).items())
-        if who.rpartition(" from ")[2] not in known
-    ]
 
 
 def _limits_of_roles(fleet: Fleet, name: str, state: ServerState, roles: Sequence[str]) -> Iterable[str]:
@@ -139,16 +101,17 @@ def _left_running(name: str, state: ServerState) -> Iterable[str]:
 
 
 def _poolers(fleet: Fleet, name: str, versions: Mapping[str, Version | None]) -> Iterable[str]:
+    own = [one for one, pooler in fleet.poolers.items() if any(entry.server == name for entry in pooler.entries)]
     for pooler, version in versions.items():
-        if version is not None and pooler in fleet.poolers:
+        if version is not None and pooler in own:
             yield from _old(fleet.poolers[pooler], version)
-        if fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
+        if pooler in own and fleet.servers[name].auth_query and version is not None and version < AUTH_ENTRY_SINCE:
             yield (
                 f"{pooler} has PgBouncer {version}: it looks up verifiers inside each entry, so an entry whose "
                 "connections are all busy lets nobody log in until one is free."
             )
-    if len(fleet.poolers) == 1 and not any(pooler.app_local for pooler in fleet.poolers.values()):
-        yield f"{next(iter(fleet.poolers))} is the only pooler: while it is down, nobody reaches the database."
+    if len(own) == 1 and not fleet.poolers[own[0]].app_local:
+        yield f"{own[0]} is the only pooler of {name}: while it is down, nobody reaches the database."
 
 
 def _old(pooler: Pooler, version: Version) -> Iterable[str]:

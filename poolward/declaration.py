@@ -22,6 +22,7 @@ from poolward import (
 from poolward.declared_knobs import Knobs
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.fleet import AUTH_ROLE, Fleet, Pooler, Server
+from poolward.service import Service
 from poolward.settings import Version
 
 # Where a connection string stands in a host's data that this run alone looks by, and no deploy (`--dsn`).
@@ -56,7 +57,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
         servers,
         poolers,
         services,
-        frozenset(str(hosts[service.host].get("ssh_hostname") or service.host) for service in services),
+        _service_addresses(hosts, services),
         allow_overcommit=any(found.allow_overcommit for found in knobs.values()),
     )
 
@@ -157,7 +158,7 @@ def _pooler(
         problems += declared_sections.user_problems(name, user, keys, version, looked_up=looked_up)
     return Pooler(
         name=name,
-        address=_own_address(data) if runtime.addressed_by_host else None,
+        address=_own_address(name, data) if runtime.addressed_by_host else None,
         hostname=app_local.front(knobs.written) if knobs.app_local else _hostname(name, data),
         declared_version=version,
         minimum_version=minimum,
@@ -178,6 +179,12 @@ def _hostname(name: str, data: Mapping[str, Any]) -> str:
     return str(data.get("address") or data.get("ssh_hostname") or name)
 
 
+def _service_addresses(hosts: Mapping[str, Mapping[str, Any]], services: Iterable[Service]) -> dict[str, str]:
+    """A loopback address is only this machine's way in to a host, such as a forwarded port."""
+    found = {service.host: _own_address(service.host, hosts[service.host]) for service in services}
+    return {host: address for host, address in found.items() if address and not app_local.is_loopback(address)}
+
+
 def _version(host: str, knob: str, written: str | None, problems: list[Problem]) -> Version | None:
     if not written:
         return None
@@ -188,9 +195,9 @@ def _version(host: str, knob: str, written: str | None, problems: list[Problem])
         return None
 
 
-def _own_address(data: Mapping[str, Any]) -> str | None:
-    """The address the pooler's connections come from, where the inventory tells; else it is looked up on the host."""
-    candidate = str(data.get("address") or data.get("ssh_hostname") or "")
+def _own_address(name: str, data: Mapping[str, Any]) -> str | None:
+    """The address a host's connections come from, where the inventory tells; a pooler's is else looked up there."""
+    candidate = str(data.get("address") or data.get("ssh_hostname") or name)
     try:
         return str(ipaddress.ip_address(candidate))
     except ValueError:

@@ -185,8 +185,8 @@ class Fleet:
     poolers: Mapping[str, Pooler]
     services: tuple[Service, ...] = ()
     """In the order in which they move."""
-    service_addresses: frozenset[str] = frozenset()
-    """The addresses of the hosts the declared services run on."""
+    service_addresses: Mapping[str, str] = field(default_factory=dict)
+    """Per host of a declared service where its connections come from, where the inventory tells."""
     allow_overcommit: bool = False
     """Whether a deploy may go on although its worst case does not fit."""
 

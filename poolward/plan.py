@@ -25,7 +25,7 @@ from poolward import (
     vulnerabilities,
 )
 from poolward.apply import Difference
-from poolward.budget import Bill
+from poolward.bill import MAY_LEAVE, Bill
 from poolward.desired import PoolerConfig, pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
 from poolward.observed import ServerState
@@ -67,9 +67,9 @@ class Planned:
 
     @property
     def _over(self) -> list[str]:
-        """The servers whose bill does not fit, for which a deploy would be refused."""
+        """The servers for whose bill a deploy would be refused."""
         overcommit = self.seen.fleet.allow_overcommit
-        return [] if overcommit else [name for name, bill in self.bills.items() if not bill.fits]
+        return [] if overcommit else [name for name, bill in self.bills.items() if bill.refused]
 
     def show(self, console: Console) -> None:
         """Print it for a person."""
@@ -77,13 +77,13 @@ class Planned:
             direct = budget.direct_now(self.seen, name)
             console.print(tables.bill(bill, direct), "")
             left = auth.left_behind(self.seen.fleet.servers[name], self.seen.servers[name])
-            for note in (*bill.notes, *self._vulnerable(), *filter(None, [left])):
+            for note in (*bill.staying, *bill.notes, *self._vulnerable(), *filter(None, [left])):
                 console.print(f"  · {note}")
             if name in self._over:
                 console.print(led("bold red", "A deploy would be refused.", f" {bill.smallest_change}"))
             elif not bill.fits:
-                going_on = f" because of pgbouncer_allow_overcommit. {bill.smallest_change}"
-                console.print(led("bold yellow", "A deploy would go on all the same", going_on))
+                why = "because of pgbouncer_allow_overcommit" if bill.refused else MAY_LEAVE
+                console.print(led("bold red", f"A deploy goes on {why}.", f" {bill.smallest_change}"))
             console.print("")
         if self.unseen:
             console.print(tables.unseen(self.unseen), "")

@@ -12,7 +12,7 @@ from pyinfra.api import State
 from rich.console import Console
 
 from poolward import budget, examine, tables, unseen
-from poolward.budget import Bill
+from poolward.bill import Bill
 from poolward.survey import Survey
 from poolward.terminal import led
 from poolward.unseen import Unseen

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from poolward.budget import Bill, Line
+from poolward.bill import Bill, Line
 from poolward.observed import Console, PoolerState, ServerState
 from poolward.size import Need
 from poolward.unseen import Unseen

@@ -40,7 +40,7 @@ def pooler_findings(config: PoolerConfig, state: PoolerState, *, userlist: Seque
     files = [*apply.unfinished(state), *apply.file_differences(config, state), *userlist]
     listeners = ", ".join(state.listeners) or "none"
     return [
-        Finding(name, config.runtime.product, tuple(_package_problems(state)), _package_note(state)),
+        Finding(name, config.runtime.product, tuple(_package_problems(config, state)), _package_note(state)),
         Finding(name, "service", (*_told(service), *_unit_problems(config, state)), state.unit["ActiveState"]),
         Finding(name, "files", _told(files), _files_note(config)),
         Finding(name, "running values", _told(running) if console else ("the console does not answer",)),
@@ -105,10 +105,12 @@ def released_findings(
     return [Finding(server.name, "pg_hba.conf", tuple(_block_problems(fleet, server, state, poolers, addresses)))]
 
 
-def _package_problems(state: PoolerState) -> Iterable[str]:
+def _package_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
     if not state.installed:
         yield "PgBouncer is not installed"
         return
+    if config.pooler.package_version not in (None, state.package_version):
+        yield f"pgbouncer_version: {state.package_version} → {config.pooler.package_version}"
     if not state.held:
         yield "the package is not held: an unattended upgrade would restart PgBouncer"
 

@@ -13,6 +13,7 @@ from pyinfra.api import State
 from pyinfra.api.exceptions import DeployError
 
 from poolward import advice, apply, auth_users, budget, handing_over, inventory, refusals, survey
+from poolward.bill import MAY_LEAVE
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
@@ -133,18 +134,20 @@ def _waves(poolers: list[str], pending: set[str]) -> tuple[tuple[str, ...], ...]
 
 def _judge_budget(seen: Survey) -> None:
     """Refuse what may exhaust a server, unless the operator said to go on."""
-    for name, state in seen.servers.items():
-        found = budget.bill(seen.fleet, name, state, seen.versions(), seen.addresses(name))
+    for name, found in budget.bills(seen).items():
+        for note in found.staying:
+            logger.warning(f"{name}: {note}")
         if found.fits:
             continue
         sentence = f"{name}: the poolers may open {found.worst_case} connections, and {found.left} are left for them."
-        if not seen.fleet.allow_overcommit:
+        if found.refused and not seen.fleet.allow_overcommit:
             lines = "".join(f"\n  {line.connections:>6}  {line.what}" for line in (*found.has, *found.takes))
             raise PoolwardError(
                 f"{sentence}{lines}\n  {found.smallest_change}",
                 "Change it in pgbouncer_databases, or set pgbouncer_allow_overcommit = True to go on all the same.",
             )
-        logger.warning(f"{sentence} It goes on because of pgbouncer_allow_overcommit. {found.smallest_change}")
+        why = "because of pgbouncer_allow_overcommit" if found.refused else MAY_LEAVE
+        logger.warning(f"{sentence} It goes on {why}. {found.smallest_change}")
 
 
 def _announce(seen: Survey) -> set[str]:

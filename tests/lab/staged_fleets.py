@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from poolward import budget, render, userlist
+from poolward.bill import Bill
 from poolward.desired import pooler_config
 from poolward.fleet import AUTH_ENTRY_SINCE, AUTH_POOL_SIZE, AUTH_ROLE, USER_LINES_SINCE, Entry, Fleet, Pooler
 from poolward.pools import EntryPools, process_bound
@@ -51,7 +52,7 @@ class Staged:
         ]
 
     @cached_property
-    def bill(self) -> budget.Bill:
+    def bill(self) -> Bill:
         recorded = server_state()
         state = replace(recorded, roles=dict.fromkeys(ROLES, recorded.roles["worker"]))
         return budget.bill(self.fleet, "db1", state, self.versions)
@@ -88,7 +89,7 @@ class Outcome:
     name: str
     fleet: Fleet
     versions: Mapping[str, Version]
-    bill: budget.Bill
+    bill: Bill
     addresses: Mapping[str, str]
     backends: list[Backend]
     """Each until its pooler hung up."""

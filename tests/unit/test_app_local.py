@@ -308,5 +308,5 @@ def test_one_of_them_is_no_single_point_of_failure() -> None:
         {name: one for name, one in data(services=[]).items() if name != "app2"},
         {"databases": ["db1"], "poolers": ["app1"], "apps": ["app1"]},
     )
-    said = caveats.of(alone, "db1", server_state(), {"app1": TRIXIE}, {}, [])
+    said = caveats.of(alone, "db1", server_state(), {"app1": TRIXIE}, [])
     assert not any("only pooler" in line for line in said)

@@ -6,12 +6,11 @@ import dataclasses
 
 import pytest
 
-from poolward import budget
-from poolward.budget import Bill
-from tests.unit.samples import BOOKWORM, FORKY, TRIXIE, lab, server_state
+from poolward import budget, declaration
+from poolward.bill import Bill, Line
+from tests.unit.samples import BOOKWORM, FORKY, GROUPS, TRIXIE, hosts, lab, server_state
 
 VERSIONS = {"pool1": TRIXIE, "pool2": BOOKWORM}
-STAYS = {"name": "mcp", "host": "app2", "direct": "session SET"}
 ADDRESSES = {"pool1": "192.0.2.21", "pool2": "192.0.2.22"}
 
 
@@ -99,24 +98,6 @@ def test_old_and_new_side_by_side_count_the_largest_hosts_twice() -> None:
     assert made().worst_case_while_rolling(2) == 80 + 41 + 39
 
 
-def test_a_service_that_stays_direct_is_taken_off_as_declared_or_asked_for() -> None:
-    state = dataclasses.replace(server_state(), backends=())
-    assert made(state, services=[{**STAYS, "connections": 2}]).left == 95
-    found = made(state, services=[STAYS])
-    assert found.left == 97
-    assert any("mcp stays direct and is not counted" in note for note in found.notes)
-
-
-def test_sessions_on_the_database_host_stay_and_strangers_are_named_but_not_counted() -> None:
-    row = {"database": "d", "application": "", "count": 3, "active": 0, "superuser": False}
-    who = (("monitor", "local"), ("web", "192.0.2.21"), ("pgbouncer_auth", "192.0.2.22"), ("report", "192.0.2.99"))
-    backends = tuple({**row, "role": role, "address": address} for role, address in who)
-    found = made(dataclasses.replace(server_state(), backends=backends), services=[STAYS])
-    assert found.left == 97 - 3
-    assert any("report from 192.0.2.99: 3" in note for note in found.notes)
-    assert not any("web from" in note for note in found.notes)
-
-
 def test_pooled_superusers_and_starving_lookups_are_said() -> None:
     notes = " ".join(made().notes)
     assert "postgres is pooled and superuser" in notes
@@ -136,6 +117,25 @@ def test_a_single_pooler_is_named_as_the_single_point_of_failure() -> None:
     alone = dataclasses.replace(fleet, poolers={"pool1": fleet.poolers["pool1"]})
     notes = budget.bill(alone, "db1", server_state(), {"pool1": TRIXIE}, ADDRESSES).notes
     assert any("pool1 is the only pooler" in note for note in notes)
+
+
+def test_the_only_pooler_of_a_server_is_named_and_what_another_one_lacks_is_not() -> None:
+    data = hosts(services=[])
+    data["db2"] = {**data["db1"], "ssh_hostname": "192.0.2.12", "pgbouncer_auth_role": "pgbouncer_auth_db2"}
+    data["pool1"]["pgbouncer_databases"], data["pool2"]["pgbouncer_databases"] = (
+        {"a": {"host": "db1"}},
+        {"b": {"host": "db2"}},
+    )
+    fleet = declaration.read(data, {**GROUPS, "databases": ["db1", "db2"]})
+    notes = " ".join(budget.bill(fleet, "db1", server_state(), VERSIONS, ADDRESSES).notes)
+    assert "pool1 is the only pooler of db1" in notes
+    assert "pool2" not in notes
+
+
+def test_the_smallest_change_is_the_smallest_where_poolers_differ() -> None:
+    lines = [Line("", 25, "", "pool1", "shop"), Line("", 37, "", "pool2", "shop")]
+    found = Bill("db1", "17", (Line("max_connections", 17),), tuple(lines))
+    assert found.smallest_change.startswith("Smallest change that fits: max_db_connections = 8 on shop")
 
 
 def test_limits_of_roles_and_databases_on_the_server_are_said_where_the_poolers_may_open_more() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from poolward.budget import Bill, Line
+from poolward.bill import Bill, Line
 from poolward.budget_moves import AfterMove, Mover, after_each
 
 BILL = Bill(

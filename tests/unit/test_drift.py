@@ -156,3 +156,10 @@ def test_our_block_in_pg_hba_conf_is_compared_line_by_line():
     stray = "host all all 0.0.0.0/0 trust"
     assert access(*block, stray) == [f"Poolward's block has a line that no pooler needs: {stray}"]
     assert access(*block[:-1]) == [f"Poolward's block lacks the line: {block[-1]}"]
+
+
+def test_another_package_than_the_declared_one_is_found() -> None:
+    state = pooler_state("pool1")
+    declared = config("pool1", pgbouncer_version="1.24.1-1+deb13u9")
+    found = verify.pooler_findings(declared, state, userlist=[])
+    assert f"pgbouncer_version: {state.package_version} → 1.24.1-1+deb13u9" in found[0].wrong

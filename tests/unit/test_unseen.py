@@ -30,6 +30,9 @@ class Seen:
     def versions(self) -> Mapping[str, Version | None]:
         return {"pool1": TRIXIE, "pool2": BOOKWORM}
 
+    def opened(self, server: str) -> Mapping[str, int]:  # noqa: ARG002
+        return {}
+
 
 def by_dsn(state: ServerState | None = None, **changes: object) -> Seen:
     monitor = ServerState.parse(recorded("postgresql-17-by-dsn.txt").splitlines())
