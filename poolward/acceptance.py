@@ -65,6 +65,8 @@ class Terms:
     """Whether it may have no process and no session at the moment."""
     home: frozenset[tuple[str, int]] = frozenset()
     """The addresses and ports it reached its servers by."""
+    held_before: int = 0
+    """How many connections of the server it and the poolers held before the move."""
 
 
 def sample(
@@ -74,8 +76,12 @@ def sample(
     census: Census,
     sessions: Sessions,
     complaints: Sequence[str],
+    held: int = 0,
 ) -> Sample:
-    """Judge one look; `complaints` are sentences about what the poolers have against it."""
+    """Judge one look; `complaints` are sentences about what the poolers have against it.
+
+    `held` is how many connections of the server it and the poolers hold.
+    """
     return Sample(
         at=at,
         direct=len(census.direct),
@@ -85,19 +91,19 @@ def sample(
         backends=len(sessions.backends),
         limit=sessions.limit,
         health=service.health,
-        problems=(*_problems(terms, service, census, sessions), *complaints),
+        problems=(*_problems(terms, service, census, sessions, held), *complaints),
         process=service.process.incarnation if service.process else None,
     )
 
 
-def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Sessions) -> list[str]:
+def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Sessions, held: int) -> list[str]:
     found: list[str] = []
     if service.process is not None and not service.process.running and not terms.now_and_then:
         found.append(service.process.told)
     if terms.has_health and service.health != "200":
         found.append(f"its health URL answers {service.health or 'nothing'}")
     if terms.goal == "pooled":
-        found += _not_pooled(terms, census)
+        found += [*_not_pooled(terms, census), *_crowded(terms, sessions, held)]
     else:
         if census.pooled:
             found.append(f"{len(census.pooled)} of its sessions still go through the pooler")
@@ -105,9 +111,17 @@ def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Ses
             found.append("it has no session on the server yet")
     if told := untold(census):
         found.append(told)
-    if len(sessions.backends) > sessions.limit:
-        found.append(f"the server has {len(sessions.backends)} sessions, over the {sessions.limit} for applications")
     return found
+
+
+def _crowded(terms: Terms, sessions: Sessions, held: int) -> list[str]:
+    """A server that others keep over its limit fails no move, nor bars a way back: that is what a move is made for."""
+    if len(sessions.backends) <= sessions.limit or held <= terms.held_before:
+        return []
+    return [
+        f"the server has {len(sessions.backends)} sessions, over the {sessions.limit} for applications, and "
+        f"{held} of them are its own and the poolers', {terms.held_before} before the move"
+    ]
 
 
 def untold(census: Census) -> str:

@@ -17,7 +17,7 @@ from poolward.observed import ServiceState
 from poolward.service import Address, Service
 from poolward.shell import services
 from poolward.target import Resolved, Target
-from poolward.witness import Witness
+from poolward.witness import Witness, Witnessed
 
 
 @dataclass
@@ -48,6 +48,8 @@ class Move:
     """Whether it undoes a move that failed."""
     touched: bool = field(default=False, init=False)
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
+    first: Witnessed | None = field(default=None, init=False)
+    """What was true before anything was done in this run."""
     restarted: bool = field(default=False, init=False)
     """Whether this took a restart of it."""
     compose: str = field(default="", init=False)

@@ -67,7 +67,8 @@ def look(move: Move, at: float) -> Sample:
 def _judged(move: Move, at: float, seen: Witnessed) -> Sample:
     server = seen.fullest(move.servers)
     declared = move.service
-    terms = Terms(move.goal, declared.max_wait, bool(declared.health), declared.now_and_then, move.home_ends)
+    held = move.first.held(server) if move.first else 0
+    terms = Terms(move.goal, declared.max_wait, bool(declared.health), declared.now_and_then, move.home_ends, held)
     found = seen.sample(at, terms, server)
     move.event("look", **seen.numbers(found, server))
     return found

@@ -52,7 +52,14 @@ class Witnessed:
 
     def sample(self, at: float, terms: Terms, server: str) -> Sample:
         """The look judged."""
-        return sample(at, terms, self.state, self.census, self.look.seen.sessions[server], self._complaints(terms))
+        seen, complaints = self.look.seen, self._complaints(terms)
+        return sample(at, terms, self.state, self.census, seen.sessions[server], complaints, self.held(server))
+
+    def held(self, server: str) -> int:
+        """How many connections of a server the service and all poolers hold: what a move can change."""
+        pids = {backend.pid for backend in self.look.seen.sessions[server].backends}
+        pooled = sum(1 for traffic in self.look.seen.traffic.values() for one in traffic.servers if one.pid in pids)
+        return pooled + sum(1 for session in self.census.direct if session.server == server)
 
     def fullest(self, servers: Sequence[str]) -> str:
         """Which of these servers has the least room left."""
