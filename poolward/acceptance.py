@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -32,6 +32,8 @@ class Sample:
     problems: tuple[str, ...]
     process: float | None = None
     """When its process was started, by its host's clock."""
+    as_before: tuple[str, ...] = ()
+    """What is not good on a way back, and was no better before the move."""
     seen: bool = True
     """False where it could not be looked: the numbers say nothing."""
 
@@ -42,7 +44,7 @@ class Sample:
 
     @property
     def good(self) -> bool:
-        return not self.problems
+        return not self.problems and not self.as_before
 
     def __str__(self) -> str:
         if not self.seen:
@@ -67,6 +69,10 @@ class Terms:
     """The addresses and ports it reached its servers by."""
     held_before: int = 0
     """How many connections of the server it and the poolers held before the move."""
+    healthy_before: bool = True
+    """Whether its health was good before the move; a way back need not make better what was not."""
+    seen_before: bool = True
+    """Whether it had a session before the move."""
 
 
 def sample(
@@ -93,22 +99,58 @@ def sample(
         health=service.health,
         problems=(*_problems(terms, service, census, sessions, held), *complaints),
         process=service.process.incarnation if service.process else None,
+        as_before=tuple(_as_before(terms, service, census)),
     )
+
+
+def unfit(terms: Terms, service: ServiceState, census: Census, servers: Sequence[Sessions]) -> str:
+    """Why a service that nothing was done to yet cannot be moved with a proof, or an empty string.
+
+    Where a server has no room left, that may be why it is not well, and a move may be what helps.
+    """
+    if any(len(sessions.backends) >= sessions.limit for sessions in servers):
+        return ""
+    if terms.has_health and not well(service.health):
+        return f"its health URL answers {service.health or 'nothing'} before anything is done"
+    if not census.direct and not census.pooled and not terms.now_and_then:
+        return untold(census) or "it has no session, on the server or through a pooler, that a move could be proved by"
+    return ""
+
+
+def well(health: str) -> bool:
+    """Whether the status a health URL answers with is one of success."""
+    return len(health) == 3 and health.startswith("2")
+
+
+def _as_before(terms: Terms, service: ServiceState, census: Census) -> Iterable[str]:
+    if terms.goal == "direct":
+        if not terms.healthy_before and _ill(terms, service):
+            yield f"{_ill(terms, service)}, and was not well before"
+        if not terms.seen_before and _unseen(terms, census):
+            yield f"{_unseen(terms, census)}, nor had it one before"
+
+
+def _ill(terms: Terms, service: ServiceState) -> str:
+    return f"its health URL answers {service.health or 'nothing'}" * (terms.has_health and not well(service.health))
+
+
+def _unseen(terms: Terms, census: Census) -> str:
+    return "it has no session on the server yet" * (not census.direct and not terms.now_and_then)
 
 
 def _problems(terms: Terms, service: ServiceState, census: Census, sessions: Sessions, held: int) -> list[str]:
     found: list[str] = []
     if service.process is not None and not service.process.running and not terms.now_and_then:
         found.append(service.process.told)
-    if terms.has_health and service.health != "200":
-        found.append(f"its health URL answers {service.health or 'nothing'}")
+    if (ill := _ill(terms, service)) and (terms.goal == "pooled" or terms.healthy_before):
+        found.append(ill)
     if terms.goal == "pooled":
         found += [*_not_pooled(terms, census), *_crowded(terms, sessions, held)]
     else:
         if census.pooled:
             found.append(f"{len(census.pooled)} of its sessions still go through the pooler")
-        if not census.direct and not terms.now_and_then:
-            found.append("it has no session on the server yet")
+        if terms.seen_before and (unseen := _unseen(terms, census)):
+            found.append(unseen)
     if told := untold(census):
         found.append(told)
     return found

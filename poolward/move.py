@@ -10,6 +10,7 @@ from typing import TypeVar
 import gevent
 
 from poolward import moves, remote, running, soaking, steps
+from poolward.acceptance import SETTLE_SECONDS, unfit
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
 from poolward.moving import Move
@@ -49,6 +50,7 @@ def carry_out(move: Move) -> bool:
         if move.service.now_and_then and not move.touched:
             running.at_rest(move)
         if move.goal == "pooled":
+            _refuse_unfit(move)
             steps.try_login(move, seen)
             proof = _walk(move, seen)
         else:
@@ -65,6 +67,22 @@ def carry_out(move: Move) -> bool:
     soak = 0 if move.service.now_and_then else soaking.seconds(move)
     move.event("proved", seconds=seconds, soak=soak, direct=last.direct, pooled=last.pooled)
     return True
+
+
+def _refuse_unfit(move: Move) -> None:
+    """Raise PoolwardError where the proof of a move would fail for what is so before it; that may still pass."""
+    seen, deadline = move.first, time.monotonic() + SETTLE_SECONDS
+    while seen and not move.touched:
+        servers = [seen.look.seen.sessions[name] for name in move.servers]
+        terms = soaking.terms(move, move.servers[0])
+        if not (reason := unfit(terms, seen.state, seen.census, servers)):
+            move.first = seen
+            return
+        if time.monotonic() >= deadline:
+            raise PoolwardError(f"It cannot be proved: {reason}.", "Run again when it is well and at work.")
+        gevent.sleep(soaking.INTERVAL)
+        move.run.lease.renew()
+        seen = move.witness.look()
 
 
 def _walk(move: Move, seen: Witnessed) -> Proof:
@@ -114,7 +132,7 @@ def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
 
 
 def _prove(move: Move, first: Witnessed | None) -> Proof:
-    proof = running.proved(move) if move.service.now_and_then else Proof(soaking.proved(move, first))
+    proof = running.proved(move) if move.service.now_and_then else _soaked(move, first)
     if proof.doubt:
         move.run.say(f"NOT PROVED  {move.service.name}: {proof.doubt}.")
         if move.goal == "pooled":
@@ -129,6 +147,11 @@ def _prove(move: Move, first: Witnessed | None) -> Proof:
         how = "" if move.service.now_and_then else f" for {soaking.seconds(move):g} s"
         move.run.say(f"✓ proved{how}: {last}")
     return proof
+
+
+def _soaked(move: Move, first: Witnessed | None) -> Proof:
+    last = soaking.proved(move, first)
+    return Proof(last, "; ".join(last.as_before))
 
 
 def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
@@ -158,6 +181,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     last, seconds = proof.last, round(time.monotonic() - began, 3)
     move.event("taken_back", reason=error.message, direct=last.direct, pooled=last.pooled, seconds=seconds)
     again = "restarted, proved" if back.restarted else "not run again" if move.service.now_and_then else "proved"
+    again = f"restarted; {proof.doubt}" if proof.doubt else again
     return PoolwardError(
         f"TAKEN BACK  {name}: {error.message}",
         f"Restored {services.settings_of(move.service).what}, {again}: {last.direct} direct, {last.pooled} pooled. "

@@ -74,7 +74,7 @@ class Witnessed:
             "waiting": found.waiting,
             "longest_wait": round(found.longest_wait, 3),
             "health": found.health,
-            "problems": found.problems,
+            "problems": (*found.problems, *found.as_before),
         }
         return {**own, **counts(self.fleet, self.look, server)}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from poolward.acceptance import Sample, Terms, sample
+from poolward.acceptance import Sample, Terms, sample, unfit
 from poolward.evidence import Census, DirectSession
 from poolward.observed import Process, ServiceState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Socket
@@ -49,3 +49,35 @@ def test_a_move_that_itself_brings_the_server_over_its_limit_has_failed() -> Non
     (problem,) = judged("pooled", pooled(8), backends=99, held=12, held_before=8).problems
     assert "99 sessions, over the 97 for applications" in problem
     assert judged("pooled", pooled(8), backends=97, held=12, held_before=8).good
+
+
+@pytest.mark.parametrize(
+    ("health", "good"), [("200", True), ("204", True), ("302", False), ("503", False), ("no answer", False)]
+)
+def test_every_status_of_success_is_good_health(health: str, good: bool) -> None:
+    assert judged("pooled", pooled(8), health=health).good is good
+
+
+def test_a_way_back_is_accepted_without_what_was_lacking_before_the_move_and_nothing_else() -> None:
+    ill = judged("direct", direct(8), health="503", healthy_before=False)
+    assert (ill.good, ill.problems) == (False, ()), "it is waited for, and does not fail"
+    assert ill.as_before == ("its health URL answers 503, and was not well before",)
+    idle = judged("direct", Census(), seen_before=False)
+    assert (idle.good, idle.problems) == (False, ())
+    assert judged("direct", Census()).problems
+    assert judged("direct", direct(8), health="503").problems
+    assert judged("direct", pooled(1), seen_before=False).problems, "what goes through the pooler is not back"
+    assert judged("pooled", pooled(8), health="503", healthy_before=False).problems
+    assert judged("pooled", Census(), seen_before=False).problems
+
+
+def refused(census: Census, health: str, backends: int = 30) -> str:
+    sessions = Sessions(0.0, 97, tuple(backend(number, 50000 + number) for number in range(backends)))
+    return unfit(TERMS["pooled"], replace(STATE, health=health), census, [sessions])
+
+
+def test_what_no_proof_could_hold_for_is_refused_before_anything_is_done_unless_the_server_is_full() -> None:
+    assert refused(direct(8), "200") == ""
+    assert "answers 503 before anything is done" in refused(direct(8), "503")
+    assert "no session" in refused(Census(), "200")
+    assert refused(Census(), "503", backends=97) == "", "that is the incident a move ends"
