@@ -9,11 +9,11 @@ from typing import TypeVar
 
 import gevent
 
-from poolward import moves, remote, running, soaking, steps
+from poolward import moves, remote, running, soaking, steps, target
 from poolward.acceptance import SETTLE_SECONDS, unfit
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
-from poolward.moving import Move
+from poolward.moving import Move, variables
 from poolward.observed import ServiceState
 from poolward.running import Proof
 from poolward.shell import services
@@ -216,7 +216,12 @@ def _back_as_it_was(back: Move) -> Proof | None:
     seen = steps.at_rest(back)
     if seen.state.unproved is None:
         return None
-    return _walk(back, steps.put_back(back, seen))
+    # Asked before: an answer may be lost, and what was put back is not kept any more.
+    back.kept = back.kept or seen.state.before is not None
+    seen = steps.put_back(back, seen)
+    if back.kept:
+        back.restored = target.paths(back.service, variables(back.service, seen.state), back.run.fleet, back.resolved)
+    return _walk(back, seen)
 
 
 def _stays(move: Move) -> str:

@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import gevent
 
+from poolward import target
 from poolward.acceptance import Sample, Soak, Terms, well
 from poolward.errors import PoolwardError, Unreachable, Unread
-from poolward.moving import Move
+from poolward.moves import Goal
+from poolward.moving import Move, variables
 from poolward.witness import Witnessed
 
 INTERVAL = 1.0
@@ -73,15 +75,32 @@ def look(move: Move, at: float) -> Sample:
 def terms(move: Move, server: str) -> Terms:
     """What has to hold for this move, by what was true before it."""
     declared, first = move.service, move.first
-    found = Terms(move.goal, declared.max_wait, bool(declared.health), declared.now_and_then, move.home_ends)
+    goal: Goal = "pooled" if move.restored and not move.restored.direct else move.goal
+    found = Terms(
+        goal,
+        declared.max_wait,
+        bool(declared.health),
+        declared.now_and_then,
+        move.home_ends,
+        move.entries,
+        restored=move.restored is not None,
+    )
     if first is None:
         return found
     return replace(
         found,
+        others=frozenset() if found.back else _others(move, first),
         held_before=first.held(server),
         healthy_before=well(first.state.health),
         seen_before=bool(first.census.direct or first.census.pooled),
     )
+
+
+def _others(move: Move, first: Witnessed) -> frozenset[tuple[str, str]]:
+    """Where sessions went that are none of the connections which move."""
+    named = target.paths(move.service, variables(move.service, first.state), move.run.fleet, move.resolved)
+    seen = frozenset((client.host, client.database) for client in first.census.pooled)
+    return seen - named.entries if named else frozenset()
 
 
 def _judged(move: Move, at: float, seen: Witnessed) -> Sample:

@@ -80,8 +80,8 @@ class Witnessed:
 
     def _complaints(self, terms: Terms) -> list[str]:
         """What the poolers have against it, in sentences."""
-        if terms.goal == "direct":
-            return list(self._perhaps_pooled())
+        if terms.back:
+            return [] if terms.entries else list(self._perhaps_pooled())
         own = self.look.seen.traffic.get(self.service.pooler)
         stopped = [f"PgBouncer does not run on {self.service.pooler}"] if own and not own.running else []
         here = [declared for declared in self.fleet.services if declared.host == self.service.host]

@@ -14,7 +14,11 @@ from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions
 
 RUNS = Process("web.service is active (running)", running=True, started=100.0, incarnation=100.0)
 STATE = ServiceState("/etc/web/env", RUNS, None, None, None, "200")
-TERMS = {"pooled": Terms("pooled", 5.0, has_health=True), "direct": Terms("direct", 5.0, has_health=True)}
+ENTRIES = frozenset({("pool1", "shop")})
+TERMS = {
+    "pooled": Terms("pooled", 5.0, has_health=True, entries=ENTRIES),
+    "direct": Terms("direct", 5.0, has_health=True),
+}
 
 
 def backend(pid: int, port: int) -> Backend:
@@ -81,3 +85,23 @@ def test_what_no_proof_could_hold_for_is_refused_before_anything_is_done_unless_
     assert "answers 503 before anything is done" in refused(direct(8), "503")
     assert "no session" in refused(Census(), "200")
     assert refused(Census(), "503", backends=97) == "", "that is the incident a move ends"
+
+
+def test_a_session_through_another_entry_or_pooler_proves_nothing_and_is_named() -> None:
+    assert judged("pooled", pooled(8)).good
+    for census, told in ((pooled(2, "shop_txn"), "shop_txn on pool1"), (pooled(2, pooler="pool2"), "shop on pool2")):
+        found = judged("pooled", census)
+        assert any(told in problem for problem in found.problems)
+        assert any("no session through shop on pool1" in problem for problem in found.problems)
+    both = Census((), (*pooled(1).pooled, *pooled(1, "report").pooled))
+    assert not judged("pooled", both).good
+    assert judged("pooled", both, others=frozenset({("pool1", "report")})).good, "it went there before, undeclared"
+
+
+def test_what_was_at_another_pooler_is_back_there_and_what_was_at_both_ends_is_at_both() -> None:
+    former = frozenset({("pool2", "shop")})
+    assert judged("pooled", pooled(8, pooler="pool2"), entries=former, restored=True, backends=99, held=9).good
+    assert not judged("pooled", direct(8), entries=former, restored=True).good
+    both = Census(direct(2).direct, pooled(3, pooler="pool2").pooled)
+    assert judged("direct", both, entries=former, restored=True).good
+    assert not judged("direct", both).good
