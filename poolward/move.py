@@ -106,7 +106,22 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         else:
             steps.restart(move, seen)
             gevent.sleep(STARTING)
+        seen = after_restart(move)
+
+
+def after_restart(move: Move) -> Witnessed:
+    """A look once no process from before the restart is left, or after SETTLE_SECONDS.
+
+    A command may return while the former processes still end, each when its work is done.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
         seen = move.witness.look()
+        lingers = seen.state.runs and seen.state.has_old_process and seen.state.written is None
+        if not lingers or time.monotonic() >= deadline:
+            return seen
+        move.run.lease.renew()
+        gevent.sleep(soaking.INTERVAL)
 
 
 def _next_step(move: Move, state: ServiceState) -> moves.Step:
@@ -117,15 +132,20 @@ def _next_step(move: Move, state: ServiceState) -> moves.Step:
 
 
 def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
-    """The proof of a service that systemd may yet start, where there is nowhere else to go; else raises PoolwardError.
+    """The proof of a service that may yet start or end, where there is nowhere else to go; else raises PoolwardError.
 
-    On the way to the pooler a service that does not run after its restart is taken back at once.
+    On the way to the pooler a service that does not run after its restart is taken back at once. On the way back a
+    process that outlives its restart bars nothing: the sockets tell whether it is back.
     """
     process = seen.state.process
-    if step != "restart" or process is None or process.running:
+    if step != "restart" or process is None:
         raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
     if move.goal == "direct":
         return _prove(move, seen)
+    if process.running:
+        hint = "Does processes_command name what is not its own?" if move.service.processes_command else ""
+        why = f"To {moves.STEPS[step]} had no effect: {process.told}, and the oldest of that is older than its settings"
+        raise PoolwardError(f"{why}.", hint or f"Look at {move.service.host}.")
     log = services.process_of(move.service).log
     why = f"{log} on {move.service.host} says why." if not move.service.restart_command else ""
     raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
