@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Socket, Traffic
+from poolward.observed.sessions import Backend, Endpoint, LocalSocket, PooledClient, Sessions, Socket, Traffic
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class Seen:
     """By pooler."""
     owners: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """By application host, whose each process of a service is: its unit. A client on a Unix socket is told by that."""
+    local_sockets: Mapping[str, Sequence[LocalSocket]] = field(default_factory=dict)
+    """By application host that is a server's, too: connections to it over its Unix socket."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class DirectSession:
 
     server: str
     backend: Backend
-    socket: Socket
+    socket: Socket | LocalSocket
 
     def __str__(self) -> str:
         program = self.socket.program or "a process that has ended"
@@ -97,7 +99,17 @@ def census(seen: Seen, host: str, unit: str) -> Census:
         else:
             unmatched.append(socket)
     pooled += [client for client in _local_clients(seen, host) if seen.owners[host].get(client.pid) == unit]
+    direct += _over_the_socket(seen, host, unit)
     return Census(tuple(direct), tuple(pooled), tuple(unmatched))
+
+
+def _over_the_socket(seen: Seen, host: str, unit: str) -> Iterable[DirectSession]:
+    """A unit's sessions on the server of its own host; a socket that forked processes share is one session."""
+    mine = {one.backend: one for one in seen.local_sockets.get(host, ()) if one.unit == unit}
+    if host in seen.sessions:
+        for backend in seen.sessions[host].backends:
+            if backend.peer is None and backend.pid in mine:
+                yield DirectSession(host, backend, mine[backend.pid])
 
 
 def bypasses(seen: Seen, units: Mapping[str, Collection[str]]) -> list[Bypass]:

@@ -9,10 +9,11 @@ from typing import TypeVar
 
 import gevent
 
-from poolward import moves, remote, running, soaking, steps
+from poolward import moves, remote, running, soaking, steps, target
+from poolward.acceptance import SETTLE_SECONDS, unfit
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
-from poolward.moving import Move
+from poolward.moving import Move, variables
 from poolward.observed import ServiceState
 from poolward.running import Proof
 from poolward.shell import services
@@ -33,7 +34,7 @@ def carry_out(move: Move) -> bool:
     """
     began = time.monotonic()
     move.run.lease.renew()
-    seen = move.witness.look()
+    move.first = seen = move.witness.look()
     move.touched = seen.state.unproved is not None
     move.compose = next((one.compose for one in seen.state.containers), "")
     move.event(
@@ -49,6 +50,7 @@ def carry_out(move: Move) -> bool:
         if move.service.now_and_then and not move.touched:
             running.at_rest(move)
         if move.goal == "pooled":
+            _refuse_unfit(move)
             steps.try_login(move, seen)
             proof = _walk(move, seen)
         else:
@@ -65,6 +67,22 @@ def carry_out(move: Move) -> bool:
     soak = 0 if move.service.now_and_then else soaking.seconds(move)
     move.event("proved", seconds=seconds, soak=soak, direct=last.direct, pooled=last.pooled)
     return True
+
+
+def _refuse_unfit(move: Move) -> None:
+    """Raise PoolwardError where the proof of a move would fail for what is so before it; that may still pass."""
+    seen, deadline = move.first, time.monotonic() + SETTLE_SECONDS
+    while seen and not move.touched:
+        servers = [seen.look.seen.sessions[name] for name in move.servers]
+        terms = soaking.terms(move, move.servers[0])
+        if not (reason := unfit(terms, seen.state, seen.census, servers)):
+            move.first = seen
+            return
+        if time.monotonic() >= deadline:
+            raise PoolwardError(f"It cannot be proved: {reason}.", "Run again when it is well and at work.")
+        gevent.sleep(soaking.INTERVAL)
+        move.run.lease.renew()
+        seen = move.witness.look()
 
 
 def _walk(move: Move, seen: Witnessed) -> Proof:
@@ -88,7 +106,22 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
         else:
             steps.restart(move, seen)
             gevent.sleep(STARTING)
+        seen = after_restart(move)
+
+
+def after_restart(move: Move) -> Witnessed:
+    """A look once no process from before the restart is left, or after SETTLE_SECONDS.
+
+    A command may return while the former processes still end, each when its work is done.
+    """
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while True:
         seen = move.witness.look()
+        lingers = seen.state.runs and seen.state.has_old_process and seen.state.written is None
+        if not lingers or time.monotonic() >= deadline:
+            return seen
+        move.run.lease.renew()
+        gevent.sleep(soaking.INTERVAL)
 
 
 def _next_step(move: Move, state: ServiceState) -> moves.Step:
@@ -99,22 +132,27 @@ def _next_step(move: Move, state: ServiceState) -> moves.Step:
 
 
 def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:
-    """The proof of a service that systemd may yet start, where there is nowhere else to go; else raises PoolwardError.
+    """The proof of a service that may yet start or end, where there is nowhere else to go; else raises PoolwardError.
 
-    On the way to the pooler a service that does not run after its restart is taken back at once.
+    On the way to the pooler a service that does not run after its restart is taken back at once. On the way back a
+    process that outlives its restart bars nothing: the sockets tell whether it is back.
     """
     process = seen.state.process
-    if step != "restart" or process is None or process.running:
+    if step != "restart" or process is None:
         raise PoolwardError(f"To {moves.STEPS[step]} had no effect.", f"Look at {move.service.host}.")
     if move.goal == "direct":
         return _prove(move, seen)
+    if process.running:
+        hint = "Does processes_command name what is not its own?" if move.service.processes_command else ""
+        why = f"To {moves.STEPS[step]} had no effect: {process.told}, and the oldest of that is older than its settings"
+        raise PoolwardError(f"{why}.", hint or f"Look at {move.service.host}.")
     log = services.process_of(move.service).log
     why = f"{log} on {move.service.host} says why." if not move.service.restart_command else ""
     raise PoolwardError(f"It was restarted and does not run: {process.told}.", why)
 
 
 def _prove(move: Move, first: Witnessed | None) -> Proof:
-    proof = running.proved(move) if move.service.now_and_then else Proof(soaking.proved(move, first))
+    proof = running.proved(move) if move.service.now_and_then else _soaked(move, first)
     if proof.doubt:
         move.run.say(f"NOT PROVED  {move.service.name}: {proof.doubt}.")
         if move.goal == "pooled":
@@ -131,6 +169,11 @@ def _prove(move: Move, first: Witnessed | None) -> Proof:
     return proof
 
 
+def _soaked(move: Move, first: Witnessed | None) -> Proof:
+    last = soaking.proved(move, first)
+    return Proof(last, "; ".join(last.as_before))
+
+
 def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     """Undo what was done to the service and prove it; returns the error to raise, with both where that failed too."""
     began = time.monotonic()
@@ -140,7 +183,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
         return untouched
     move.run.say(f"✗ {error.message}\n… taking it back")
     back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved, taking_back=True)
-    back.touched = True
+    back.touched, back.first = True, move.first
     try:
         proof = _patiently(back, partial(_back_as_it_was, back))
     except LeaseLost as lost:
@@ -158,6 +201,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     last, seconds = proof.last, round(time.monotonic() - began, 3)
     move.event("taken_back", reason=error.message, direct=last.direct, pooled=last.pooled, seconds=seconds)
     again = "restarted, proved" if back.restarted else "not run again" if move.service.now_and_then else "proved"
+    again = f"restarted; {proof.doubt}" if proof.doubt else again
     return PoolwardError(
         f"TAKEN BACK  {name}: {error.message}",
         f"Restored {services.settings_of(move.service).what}, {again}: {last.direct} direct, {last.pooled} pooled. "
@@ -192,7 +236,12 @@ def _back_as_it_was(back: Move) -> Proof | None:
     seen = steps.at_rest(back)
     if seen.state.unproved is None:
         return None
-    return _walk(back, steps.put_back(back, seen))
+    # Asked before: an answer may be lost, and what was put back is not kept any more.
+    back.kept = back.kept or seen.state.before is not None
+    seen = steps.put_back(back, seen)
+    if back.kept:
+        back.restored = target.paths(back.service, variables(back.service, seen.state), back.run.fleet, back.resolved)
+    return _walk(back, seen)
 
 
 def _stays(move: Move) -> str:

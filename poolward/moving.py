@@ -16,8 +16,8 @@ from poolward.moves import Goal, Position
 from poolward.observed import ServiceState
 from poolward.service import Address, Service
 from poolward.shell import services
-from poolward.target import Resolved, Target
-from poolward.witness import Witness
+from poolward.target import Paths, Resolved, Target
+from poolward.witness import Witness, Witnessed
 
 
 @dataclass
@@ -48,6 +48,12 @@ class Move:
     """Whether it undoes a move that failed."""
     touched: bool = field(default=False, init=False)
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
+    first: Witnessed | None = field(default=None, init=False)
+    """What was true before anything was done in this run."""
+    kept: bool = field(default=False, init=False)
+    """Whether its settings from before the move were there to be put back."""
+    restored: Paths | None = field(default=None, init=False)
+    """Where its settings lead since they were put back: to the server, or to the pooler it was at before."""
     restarted: bool = field(default=False, init=False)
     """Whether this took a restart of it."""
     compose: str = field(default="", init=False)
@@ -69,6 +75,14 @@ class Move:
     def servers(self) -> list[str]:
         """The servers its connections end at."""
         return sorted({one.server for one in self.targets.values()})
+
+    @property
+    def entries(self) -> frozenset[tuple[str, str]]:
+        """The poolers, each with the entry, that its sessions are to go through."""
+        if self.restored:
+            return self.restored.entries
+        poolers = [(pooler, one.entry) for one in self.targets.values() for pooler in one.poolers]
+        return frozenset(poolers if self.goal == "pooled" else ())
 
     @property
     def home_ends(self) -> frozenset[tuple[str, int]]:
@@ -94,6 +108,8 @@ class Move:
         says = target.standing(self.service, variables(self.service, state), self.run.fleet, self.resolved)
         # A write that broke off left nobody knows what: all of it is written anew.
         says = "mixed" if state.unfinished is not None else says
+        # What was put back is where it belongs, wherever that leads.
+        says = self.goal if self.restored and state.unfinished is None else says
         return Position(says, is_restarted(self.service, state), state.unproved is not None)
 
 

@@ -95,17 +95,39 @@ def reached(
 
     Raises Refused where the settings cannot be read.
     """
-    found: set[str] = set()
+    found = paths(service, variables, fleet, resolved)
+    return None if found is None else {pooler for pooler, _ in found.entries}
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where a service's sessions go, as its settings say."""
+
+    direct: bool
+    """Whether any goes to a server."""
+    entries: frozenset[tuple[str, str]]
+    """The poolers, each with the entry, that the others go through."""
+
+
+def paths(
+    service: Service, variables: Mapping[str, str], fleet: Fleet, resolved: Resolved | None = None
+) -> Paths | None:
+    """Where the settings lead, declared so or not; None where a connection goes to nothing known here.
+
+    Raises Refused where the settings cannot be read.
+    """
+    direct, entries = False, set()
     for connection in settings_of(service, variables).values():
         if connection.others:
             return None
         if _server_at(service, fleet, connection, resolved or {}):
+            direct = True
             continue
         poolers = _poolers_at(service, fleet, connection, resolved or {})
         if not poolers:
             return None
-        found |= {pooler.name for pooler in poolers}
-    return found
+        entries |= {(pooler.name, connection.database) for pooler in poolers}
+    return Paths(direct, frozenset(entries))
 
 
 def _stands(service: Service, fleet: Fleet, connection: Connection, resolved: Resolved) -> Settings:

@@ -100,6 +100,7 @@ def look(
             {n: found for n in fleet.servers if isinstance(found := answers[f"server {n}"], Sessions)},
             {n: found for n in fleet.poolers if isinstance(found := answers[f"pooler {n}"], Traffic)},
             {name: found.owners for name, found in applications.items()},
+            {name: found.local_sockets for name, found in applications.items()},
         ),
         silent,
     )

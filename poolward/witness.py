@@ -52,7 +52,14 @@ class Witnessed:
 
     def sample(self, at: float, terms: Terms, server: str) -> Sample:
         """The look judged."""
-        return sample(at, terms, self.state, self.census, self.look.seen.sessions[server], self._complaints(terms))
+        seen, complaints = self.look.seen, self._complaints(terms)
+        return sample(at, terms, self.state, self.census, seen.sessions[server], complaints, self.held(server))
+
+    def held(self, server: str) -> int:
+        """How many connections of a server the service and all poolers hold: what a move can change."""
+        pids = {backend.pid for backend in self.look.seen.sessions[server].backends}
+        pooled = sum(1 for traffic in self.look.seen.traffic.values() for one in traffic.servers if one.pid in pids)
+        return pooled + sum(1 for session in self.census.direct if session.server == server)
 
     def fullest(self, servers: Sequence[str]) -> str:
         """Which of these servers has the least room left."""
@@ -67,14 +74,14 @@ class Witnessed:
             "waiting": found.waiting,
             "longest_wait": round(found.longest_wait, 3),
             "health": found.health,
-            "problems": found.problems,
+            "problems": (*found.problems, *found.as_before),
         }
         return {**own, **counts(self.fleet, self.look, server)}
 
     def _complaints(self, terms: Terms) -> list[str]:
         """What the poolers have against it, in sentences."""
-        if terms.goal == "direct":
-            return list(self._perhaps_pooled())
+        if terms.back:
+            return [] if terms.entries else list(self._perhaps_pooled())
         own = self.look.seen.traffic.get(self.service.pooler)
         stopped = [f"PgBouncer does not run on {self.service.pooler}"] if own and not own.running else []
         here = [declared for declared in self.fleet.services if declared.host == self.service.host]

@@ -12,7 +12,7 @@ from datetime import datetime
 from poolward.observed import composed
 from poolward.observed._answer import Unreadable, sections
 from poolward.observed.composed import Container, SettingsFile, Written
-from poolward.observed.sessions import Socket, read_sockets, run_by_commands
+from poolward.observed.sessions import LocalSocket, Socket, read_local_sockets, read_sockets, run_by_commands
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,8 @@ class ApplicationState:
     sockets: tuple[Socket, ...]
     owners: Mapping[int, str] = field(default_factory=dict)
     """Whose each process of a service is, for what is told by a pid: as `Socket.unit` names it."""
+    local_sockets: tuple[LocalSocket, ...] = ()
+    """Connections over a Unix socket to a server on this host."""
 
     @classmethod
     def parse(cls, lines: Iterable[str], host: str = "") -> ApplicationState:
@@ -112,6 +114,7 @@ class ApplicationState:
                     found.get("translated", []),
                 ),
                 _owners(names, found),
+                read_local_sockets(found.get("local sockets", []), found["processes"], _claimed(names, found)),
             )
         except (KeyError, IndexError, ValueError, binascii.Error) as error:
             # Not the error's text: it may quote what stands in a settings file.

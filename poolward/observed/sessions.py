@@ -57,6 +57,20 @@ class Socket:
     """The container whose network it is in; empty for the host's own."""
 
 
+@dataclass(frozen=True)
+class LocalSocket:
+    """A connection over a Unix socket between two processes of one host, the server's end of which a backend holds."""
+
+    pid: int
+    unit: str
+    program: str
+    backend: int
+    """The process at the other end: what pg_stat_activity calls its pid."""
+    local: str
+    """The socket's path."""
+    container: str = ""
+
+
 def run_by_commands(service: str) -> str:
     """What stands for the unit of a service whose processes are found by a command of the operator's."""
     return f"processes of {service}"
@@ -181,11 +195,7 @@ def read_sockets(
     seen_as = dict(map(_translation, filter(None, translated)))
     printed = [("", line) for line in filter(None, sockets)]
     printed += [(name, line) for name, _, line in (line.partition("\t") for line in filter(None, in_containers))]
-    known: dict[int, tuple[str, str]] = {}
-    for line in processes:
-        pid, unit, program = line.split("\t", 2)
-        owner = (claimed or {}).get(int(pid), "" if unit == "-" else unit)
-        known[int(pid)] = (owner, told(program))
+    known = _known(processes, claimed or {})
     found: list[Socket] = []
     for container, line in printed:
         words = line.split(None, 4)
@@ -197,6 +207,32 @@ def read_sockets(
         local = seen_as.get((local, peer), local) if container else local
         found += [Socket(pid, *known.get(pid, ("", "")), local, peer, container) for pid in pids or [0]]
     return tuple(found)
+
+
+def read_local_sockets(
+    sockets: Iterable[str], processes: Iterable[str], claimed: Mapping[int, str] | None = None
+) -> tuple[LocalSocket, ...]:
+    """Read `/run/postgresql/.s.PGSQL.5432 3222: pid=3216`: the backend before, who is connected to it behind the colon.
+
+    Raises ValueError.
+    """
+    known = _known(processes, claimed or {})
+    found: list[LocalSocket] = []
+    for line in filter(None, sockets):
+        server, _, clients = line.rpartition(":")
+        path, *backends = server.split()
+        pids = [int(word.removeprefix("pid=")) for word in clients.split()]
+        found += [LocalSocket(pid, *known.get(pid, ("", "")), int(one), path) for one in backends for pid in pids]
+    return tuple(found)
+
+
+def _known(processes: Iterable[str], claimed: Mapping[int, str]) -> dict[int, tuple[str, str]]:
+    """By pid: whose a process is, and what it can be called."""
+    known: dict[int, tuple[str, str]] = {}
+    for line in processes:
+        pid, unit, program = line.split("\t", 2)
+        known[int(pid)] = (claimed.get(int(pid), "" if unit == "-" else unit), told(program))
+    return known
 
 
 def _translation(line: str) -> tuple[tuple[Endpoint, Endpoint], Endpoint]:

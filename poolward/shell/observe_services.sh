@@ -98,6 +98,29 @@ $in_containers"
     section translated
     translated
 fi
+# Each end of a Unix socket knows the other by its number; the server's end is held by the backend.
+section "local sockets"
+local_sockets=$(ss -Hxnp | awk '
+    $1 == "u_str" && $2 == "ESTAB" {
+        rest = $0
+        pids = ""
+        while (match(rest, /pid=[0-9]+/)) {
+            pids = pids " " substr(rest, RSTART, RLENGTH)
+            rest = substr(rest, RSTART + RLENGTH)
+        }
+        holders[$6] = pids
+        if ($5 ~ /\/\.s\.PGSQL\.[0-9]+$/) { path[$6] = $5; other[$6] = $8 }
+    }
+    END {
+        for (end in path) if (holders[end] && holders[other[end]]) {
+            backend = holders[end]
+            gsub(/pid=/, "", backend)
+            print path[end] backend ":" holders[other[end]]
+        }
+    }')
+printf '%s\n' "$local_sockets"
+found="$found
+$(printf '%s\n' "$local_sockets" | sed 's/.*://')"
 section processes
 pids=$(printf '%s\n' "$found" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u)
 for pid in $pids; do

@@ -14,6 +14,7 @@ from lab.wait import until
 from tests.lab import cutover_support as support
 from tests.lab.cutover_support import beside, cutover, direct, pooled, rollback, settings_file, sockets
 from tests.lab.support import on, pyinfra
+from tests.unit.samples import group_data
 
 pytestmark = pytest.mark.usefixtures("as_declared", "all_direct")
 
@@ -202,3 +203,20 @@ def test_a_service_that_was_seen_to_need_its_session_is_refused_before_anything_
     assert "default_transaction_read_only" in run.text
     assert "accept_hazards" in run.text
     assert settings_file(lab, "analytics_mcp") == before
+
+
+@pytest.mark.usefixtures("put_services_back")
+def test_a_failed_move_to_another_pooler_ends_at_the_one_it_was_at(lab: Lab) -> None:
+    assert cutover(NAME).returncode == 0
+    before, opened = settings_file(lab, NAME), pooled(lab, NAME, POOLER)
+    pool2 = lab.address(support.host_named("pool2"))
+    declared = next(dict(one) for one in group_data("lab")["services"] if one["name"] == NAME)
+    # It is ill as soon as its settings name the other pooler.
+    declared |= {"pooler": "pool2", "pool": "session", "health": ["sh", "-c", f"! grep -q {pool2} /etc/{NAME}/env"]}
+    run = cutover(NAME, services=[declared])
+    assert run.returncode == 1
+    assert f"TAKEN BACK  {NAME}: its health URL answers failure (1)" in run.text
+    assert f"proved: 0 direct, {opened} pooled" in run.text
+    assert settings_file(lab, NAME) == before
+    assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (0, opened)
+    assert pooled(lab, NAME, "pool2") == 0

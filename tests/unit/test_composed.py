@@ -159,7 +159,8 @@ def test_a_connection_to_the_server_that_it_does_not_know_is_no_proof() -> None:
     look = replace(looked(found), traffic={"pool1": Traffic(0.0, (client,), (), 0.0, ())}, sessions={"db1": NOBODY})
     census = evidence.census(look, "dock1", OWNER)
     assert (len(census.direct), len(census.pooled), len(census.unmatched)) == (0, 1, 1)
-    terms = Terms("pooled", 5.0, has_health=False, home=frozenset({("172.18.0.2", 5432)}))
+    home, entries = frozenset({("172.18.0.2", 5432)}), frozenset({("", "shop")})
+    terms = Terms("pooled", 5.0, has_health=False, home=home, entries=entries)
     (problem,) = sample(0.0, terms, found.services["web"], census, NOBODY, ()).problems
     assert problem.startswith("1 of its connections lead to the server, which does not know")
 

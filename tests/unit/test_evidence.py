@@ -17,6 +17,7 @@ from poolward.observed.sessions import (
     Sessions,
     Socket,
     Traffic,
+    read_local_sockets,
     read_sockets,
     told,
 )
@@ -140,3 +141,16 @@ def test_a_command_line_is_told_without_what_may_be_a_secret() -> None:
     assert told("python /srv/report.py --dsn postgres://u:secret@h/db") == "python /srv/report.py"
     assert told("psql postgres://u:secret@h/db") == "psql"
     assert told("app PGPASSWORD=x --password y") == "app"
+
+
+def test_a_session_over_the_servers_own_unix_socket_is_direct() -> None:
+    """On a host that is a server's and an application's at once."""
+    local = read_local_sockets(
+        ["/run/postgresql/.s.PGSQL.5432 3222: pid=10 pid=11", "/run/postgresql/.s.PGSQL.6432 900: pid=10"],
+        ["10\ta.service\tpython3 /srv/a.py", "11\ta.service\tpython3 /srv/a.py"],
+    )
+    sessions = Sessions(0.0, 97, (backend(3222, None), backend(3223, None)))
+    look = Seen({"db1": []}, {"db1": sessions}, {}, {}, {"db1": local})
+    (found,) = evidence.census(look, "db1", "a.service").direct
+    assert str(found).endswith("python3 /srv/a.py at /run/postgresql/.s.PGSQL.5432, backend 3222 on db1")
+    assert evidence.census(look, "db1", "b.service").direct == ()

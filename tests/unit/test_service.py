@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,10 +14,15 @@ from poolward import env_file
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
+from poolward.moves import next_step
+from poolward.moving import Move
+from poolward.observed import Process, ServiceState
+from poolward.observed.composed import SettingsFile
 from poolward.service import Address, Service, moved_variables, settings_of
-from poolward.target import reached, standing, target, targets
+from poolward.target import Paths, paths, reached, standing, target, targets
 from tests.unit.samples import lab
 
+FORMER = frozenset({("pool1", "tracksolid_db")})
 PASSWORD = "p@ss:w/rd 'é\\\" $`%41"
 RESOLVED = {"db1": ["192.0.2.11"], "pool1": ["192.0.2.21"], "pool2": ["192.0.2.22"], "elsewhere": ["192.0.2.99"]}
 
@@ -308,3 +314,36 @@ def test_a_direct_service_without_settings_stands_nowhere_one_could_tell() -> No
     declared = Service("mcp", "app1", direct="LISTEN")
     assert settings_of(declared, {}) == {}
     assert standing(declared, {}, lab()) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("words", "url", "standing_now", "there"),
+    [
+        ({}, "postgresql://app@db1/tracksolid_db", "direct", Paths(True, frozenset())),
+        ({"pooler": "pool2"}, "postgresql://app@pool1:6432/tracksolid_db", "mixed", Paths(False, FORMER)),
+        ({"pool": "session"}, "postgresql://app@pool1:6432/tracksolid_db", "mixed", Paths(False, FORMER)),
+        ({}, "postgresql://app@elsewhere/tracksolid_db", "unknown", None),
+    ],
+)
+def test_where_settings_lead_is_told_apart_from_where_they_are_declared_to(
+    words: Any, url: str, standing_now: str, there: Paths | None
+) -> None:
+    assert standing(service(**words), {"URL": url}, lab(), RESOLVED) == standing_now
+    assert paths(service(**words), {"URL": url}, lab(), RESOLVED) == there
+
+
+def test_what_was_put_back_stays_where_it_leads_and_is_not_switched_to_the_server() -> None:
+    """A service that was at pool1, and whose move to pool2 failed."""
+    declared = service(pooler="pool2")
+    settings = SettingsFile("root", "root", "640", 10.0, b"URL=postgresql://app@pool1:6432/tracksolid_db\n")
+    process = Process("web.service is active", running=True, started=5.0, incarnation=5.0)
+    state = ServiceState("/e", process, settings, None, {"goal": "pooled"}, "")
+    restored = paths(declared, {"URL": "postgresql://app@pool1:6432/tracksolid_db"}, lab(), RESOLVED)
+    back: Any = SimpleNamespace(
+        service=declared, run=SimpleNamespace(fleet=lab()), resolved=RESOLVED, goal="direct", restored=None
+    )
+    assert next_step(Move.position(back, state), "direct") == "switch"
+    back.restored = restored
+    assert next_step(Move.position(back, state), "direct") == "restart"
+    fresh = replace(state, process=replace(process, started=20.0))
+    assert next_step(Move.position(back, fresh), "direct") == "prove"
