@@ -62,8 +62,13 @@ class Move:
         return inventory.host(self.run.state, self.service.host)
 
     @property
+    def pooled(self) -> Mapping[str, Address]:
+        """Where each connection goes through the pooler, as the settings say it."""
+        return {name: one.address for name, one in self.targets.items()}
+
+    @property
     def wanted(self) -> Mapping[str, Address]:
-        return {name: one.address for name, one in self.targets.items()} if self.goal == "pooled" else self.home
+        return self.pooled if self.goal == "pooled" else self.home
 
     @property
     def servers(self) -> list[str]:

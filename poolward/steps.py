@@ -53,7 +53,8 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
         CHANGE_SECONDS,
         move.service,
         mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
-        keep=move.goal == "pooled" and _is_original(move, state),
+        keep=move.goal == "pooled"
+        and rewriting.is_way_back(move.service, state, move.position(state).settings, move.pooled),
         event=event,
     )
     move.touched = True
@@ -62,11 +63,6 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
     told = ", ".join(changes) or "what was written by half"
     move.run.say(f"✓ switched {told} in {where.what}{kept}")
     return changes
-
-
-def _is_original(move: Move, state: ServiceState) -> bool:
-    """Whether the settings are the way back: what was there before a move, not what an interrupted one left."""
-    return state.unproved is None or (state.before is None and move.position(state).settings == "direct")
 
 
 def hold_against_compose(move: Move, before: ServiceState, changes: Mapping[str, str]) -> None:
@@ -101,17 +97,17 @@ def restart(move: Move, seen: Witnessed) -> None:
 
 
 def put_back(move: Move, seen: Witnessed) -> Witnessed:
-    """The settings as they were before the move, where they are not; raises PoolwardError."""
+    """The address as it was before the move, where it is not, and all else with it that only the move has changed; raises
+    PoolwardError."""
     state = seen.state
     if state.unreadable and move.service.compose_service and not move.service.read_command:
         raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])
-    lines = rewriting.taken_back(move.service, state)
-    now = state.settings.content if state.settings and state.unfinished is None else None
-    if state.before is None or not (lines if state.written else state.before.content != now):
+    lines = rewriting.taken_back(move.service, state, move.pooled)
+    if not lines:
         return seen
     event = move.event("taking_back", path=state.path)
     command = services.script("take_back_service", "put its settings back", CHANGE_SECONDS, move.service, event=event)
-    remote.must(move.host, command, stdin=lines or None)
+    remote.must(move.host, command, stdin=lines)
     return move.witness.look()
 
 

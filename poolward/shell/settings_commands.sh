@@ -58,15 +58,13 @@ settings_commands() {
         rm -f "$writing"
     }
 
-    return_settings() {
+    return_settings() { # return_settings WANTED
         [ -f "$before" ] || fail "$before is not there"
-        original=$(base64 -w0 "$before")
-        expected=$(encoded read_settings) || expected=-
-        if [ "$expected" = "$original" ]; then
+        original=$1
+        [ "$original" != - ] || original=$(base64 -w0 "$before")
+        if settings_are "$original"; then
             [ ! -f "$writing" ] || settings_changed
         else
-            # What a write that broke off left is nothing that could be left alone.
-            [ ! -f "$writing" ] || expected=-
             put_settings "$original"
         fi
         rm -f "$before"

@@ -15,7 +15,12 @@ settings_env_file() {
 
     put_settings() { write_in_place "$path" "$1"; }
 
-    return_settings() { # In one rename: it needs no room, and a full disk is a reason to come here.
+    return_settings() { # return_settings WANTED: what was kept by one rename, which needs no room on a full disk
+        if [ "$1" != - ]; then
+            put_settings "$1"
+            rm -f "$before"
+            return
+        fi
         [ -f "$before" ] || fail "$before is not there"
         # The time of its last change is what tells a process that was started with it from one that was not.
         touch -a "$before" || :
