@@ -60,7 +60,8 @@ def taken_back(declared: Service, state: ServiceState, moved: Mapping[str, Addre
 
 def _taken_back_in_compose_file(declared: Service, state: ServiceState, moved: Mapping[str, Address]) -> str:
     """Where to is told by the file itself: what Compose makes of it may come from elsewhere."""
-    assert state.written and state.before
+    assert state.written
+    assert state.before
     if state.written.original is None:
         return ""
     content, within = state.written.file.content, _within(declared)
@@ -73,7 +74,7 @@ def _taken_back_in_compose_file(declared: Service, state: ServiceState, moved: M
 
 
 def _is_as_moved(declared: Service, state: ServiceState, moved: Mapping[str, Address]) -> bool:
-    """Whether a file of Compose's writes the address, and all in one value with it, as a move makes it of what it kept."""
+    """Whether a file of Compose's writes what a move may change as that makes it of what it kept."""
     if state.written is None or state.written.original is None or state.before is None:
         return False
     content, within, kept = state.written.file.content, _within(declared), env_file.variables(state.before.content)

@@ -97,8 +97,8 @@ def restart(move: Move, seen: Witnessed) -> None:
 
 
 def put_back(move: Move, seen: Witnessed) -> Witnessed:
-    """The address as it was before the move, where it is not, and all else with it that only the move has changed; raises
-    PoolwardError."""
+    """The address as it was before the move, where it is not, and all else that was changed by nobody but the move;
+    raises PoolwardError."""
     state = seen.state
     if state.unreadable and move.service.compose_service and not move.service.read_command:
         raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])

@@ -28,9 +28,12 @@ settings_commands() {
         section "unfinished $name"
         file "$writing"
     }
-    make_room() { mkdir -p "$path"; }
+    make_room() {
+        mkdir -p "$path"
+        cd "$path"
+    }
     settings_are() { [ "$(encoded read_settings || printf '!')" = "$1" ]; }
-    keep_settings() { printf '%s' "$expected" | base64 -d >"$before.part"; }
+    keep_settings() { printf '%s' "$expected" | base64 -d >before.part; }
 
     put_settings() { # put_settings WANTED
         wanted=$1
@@ -70,7 +73,7 @@ settings_commands() {
         rm -f "$before"
     }
     tidy_settings() { # without the mark nothing was begun, and an empty directory is nothing to keep
-        rm -f "$writing.part"
+        rm -f "$path"/*.part
         rmdir "$path" "${path%/*}" 2>/dev/null || :
     }
     forget_settings() { rm -f "$before" "$changed"; }

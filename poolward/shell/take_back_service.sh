@@ -6,7 +6,7 @@ read -r wanted
 alone 15
 "$settings_by"
 tidy_settings
-rm -f "$before.part" "$unproved.part"
+trap tidy_settings EXIT
 journal "$event" || :
 [ "$expected" = - ] || settings_are "$expected" || fail "its settings were changed by somebody else meanwhile"
 return_settings "$wanted"
