@@ -35,6 +35,7 @@ def carry_out(move: Move) -> bool:
     move.run.lease.renew()
     seen = move.witness.look()
     move.touched = seen.state.unproved is not None
+    move.path = seen.state.path
     move.compose = next((one.compose for one in seen.state.containers), "")
     move.event(
         "begun",
@@ -146,7 +147,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
     except LeaseLost as lost:
         return PoolwardError(f"{name}: {error.message}\n  {lost.message}", lost.hint)
     except PoolwardError as second:
-        commands = services.by_hand(move.service, move.compose)
+        commands = services.by_hand(move.service, move.path, move.compose)
         move.event("stuck", reason=f"{error.message} / {second.message}", commands=commands)
         return PoolwardError(
             f"{name}: {error.message}\n  And taking it back failed: {second.message}",

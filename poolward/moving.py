@@ -50,6 +50,8 @@ class Move:
     """Whether anything was done to the service, or begun by an earlier run: then there is a way back to go."""
     restarted: bool = field(default=False, init=False)
     """Whether this took a restart of it."""
+    path: str = field(default="", init=False)
+    """Where its settings are on its host, behind any symbolic link."""
     compose: str = field(default="", init=False)
     """How Docker Compose was called when it made the service's container."""
 

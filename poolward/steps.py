@@ -45,7 +45,7 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
     """Rewrite its settings; returns what was changed in them."""
     assert state.text is not None
     changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
-    where = services.settings_of(move.service)
+    where = services.settings_of(move.service, state.path)
     event = move.event("switched", path=where.what, variables=list(changes))
     command = services.script(
         "switch_service",

@@ -149,7 +149,7 @@ def test_a_network_that_somebody_gave_it_by_hand_is_not_lost_unsaid() -> None:
 def test_what_to_do_by_hand_calls_compose_as_it_was_called() -> None:
     (container,) = host(*told({}, [])).services["web"].containers
     assert container.compose == "docker compose -p stack --project-directory /srv -f /srv/c.yml -f /srv/o.yml"
-    (_, up, _) = services.by_hand(DECLARED, container.compose)
+    (_, up, _) = services.by_hand(DECLARED, "/srv/c.yml", container.compose)
     assert up == f"{container.compose} up -d --no-deps web"
 
 

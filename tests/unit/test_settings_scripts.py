@@ -113,3 +113,19 @@ def test_what_an_interrupted_write_left_is_in_nobody_s_way(act: Act, env_file: P
     switched(act, Service("web", "app1", env_file=str(env_file)), DIRECT, POOLED)
     assert env_file.read_bytes() == POOLED
     assert not left.exists()
+
+
+def test_what_finishes_it_by_hand_does_so_behind_a_link_and_in_any_folder(act: Act, env_file: Path) -> None:
+    link = env_file.parent.parent / "link"
+    link.symlink_to(env_file)
+    declared = Service("web", "app1", env_file=str(link), unit=r"w\x2dx.service")
+    switched(act, declared, DIRECT, POOLED)
+    back, restart, forget = services.by_hand(declared, str(env_file))
+    assert services.settings_of(declared, str(env_file)).before == f"{env_file}.before-poolward"
+    for command in (back, forget):
+        subprocess.run(["sh", "-ec", command], check=True)
+    assert link.is_symlink()
+    assert env_file.read_bytes() == DIRECT
+    assert os.listdir(env_file.parent) == ["env"]
+    printed = subprocess.run(["sh", "-c", f"systemctl() {{ printf '%s ' \"$@\"; }}; {restart}"], capture_output=True)
+    assert printed.stdout == rb"restart w\x2dx.service "
