@@ -115,6 +115,17 @@ def test_what_an_interrupted_write_left_is_in_nobody_s_way(act: Act, env_file: P
     assert not left.exists()
 
 
+def test_half_a_line_in_the_host_s_journal_hides_no_other(act: Act, env_file: Path, tmp_path: Path) -> None:
+    declared = Service("web", "app1", env_file=str(env_file))
+    kept = tmp_path / "state" / "journal.jsonl"
+    for left in (b"", b'{"at": 1', b'{"at": 1}\n'):
+        kept.parent.mkdir(exist_ok=True)
+        kept.write_bytes(left)
+        act("finish_service", declared, forget=False)
+        act("finish_service", declared, forget=False)
+        assert kept.read_bytes().split(b"\n") == [*left.splitlines(), b"{}", b"{}", b""]
+
+
 def test_what_finishes_it_by_hand_does_so_behind_a_link_and_in_any_folder(act: Act, env_file: Path) -> None:
     link = env_file.parent.parent / "link"
     link.symlink_to(env_file)
