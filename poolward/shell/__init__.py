@@ -25,6 +25,7 @@ READ_ONLY = (
 """libpq's `options` of a session that cannot write by the server's word; nor does a search_path that somebody set on a
 role or a database lend it a function of theirs."""
 PRELUDE = f"""set -eu
+given_umask=$(umask)
 umask 077
 cd /
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -36,6 +36,17 @@ ancestors_of() {
     printf '%s\n' "${line% }"
 }
 
+# as_given COMMAND...: a command of the operator's, with the umask and the language that root has here: what it writes or
+# starts is not Poolward's.
+as_given() {
+    (
+        cd /
+        umask "$given_umask"
+        unset LC_ALL
+        exec "$@"
+    )
+}
+
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # alone SECONDS: of all that changes services on this host, only this from here on. A command whose connection broke

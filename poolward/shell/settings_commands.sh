@@ -12,7 +12,7 @@ settings_commands() {
 
     read_settings() {
         eval "set -- $read_command"
-        timeout -k 5 15 "$@" </dev/null 2>/dev/null 8>&-
+        as_given timeout -k 5 15 "$@" </dev/null 2>/dev/null 8>&-
     }
 
     show_settings() {
@@ -42,7 +42,7 @@ settings_commands() {
         mv -f "$writing.part" "$writing"
         eval "set -- $write_command"
         status=0
-        timeout -k 5 30 "$@" <"$writing" >/dev/null 2>&1 8>&- || status=$?
+        as_given timeout -k 5 30 "$@" <"$writing" >/dev/null 2>&1 8>&- || status=$?
         if [ "$status" = 0 ] && settings_are "$wanted"; then
             settings_changed
             return

@@ -89,6 +89,27 @@ def test_settings_of_a_command_go_back_whole_or_by_their_address(act: Act, tmp_p
         act("finish_service", declared, forget=True)
 
 
+def test_the_operator_s_commands_find_the_host_s_own_umask_and_language(act: Act, tmp_path: Path) -> None:
+    held, told = tmp_path / "held", tmp_path / "told"
+    noted = f"echo $(umask) $(pwd) ${{LC_ALL-none}} >>{told}"
+    declared = Service(
+        "web",
+        "app1",
+        read_command=("sh", "-c", f"{noted}; cat {held}"),
+        write_command=("sh", "-c", f"{noted}; rm {held}; cat >{held}"),
+    )
+    held.write_bytes(DIRECT)
+    before = os.umask(0o027)
+    try:
+        switched(act, declared, DIRECT, POOLED)
+    finally:
+        os.umask(before)
+    assert set(told.read_text().splitlines()) == {"0027 / none"}
+    assert held.stat().st_mode & 0o777 == 0o640
+    kept = tmp_path / "state" / "services" / "web"
+    assert {path.stat().st_mode & 0o777 for path in kept.iterdir()} == {0o600}, "what is ours stays root's alone"
+
+
 def test_nothing_is_written_through_a_link_that_the_service_s_user_planted(act: Act, env_file: Path) -> None:
     victim = env_file.parent.parent / "shadow"
     victim.write_text("secret")
