@@ -35,7 +35,7 @@ def carry_out(move: Move) -> bool:
     move.run.lease.renew()
     seen = move.witness.look()
     move.touched = seen.state.unproved is not None
-    move.path = seen.state.path
+    move.path, move.patience = seen.state.path, steps.restart_bound(seen.state)
     move.compose = next((one.compose for one in seen.state.containers), "")
     move.event(
         "begun",
@@ -141,7 +141,7 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
         return untouched
     move.run.say(f"✗ {error.message}\n… taking it back")
     back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved, taking_back=True)
-    back.touched = True
+    back.touched, back.patience = True, move.patience
     try:
         proof = _patiently(back, partial(_back_as_it_was, back))
     except LeaseLost as lost:

@@ -52,6 +52,8 @@ class Move:
     """Whether this took a restart of it."""
     path: str = field(default="", init=False)
     """Where its settings are on its host, behind any symbolic link."""
+    patience: int = field(default=100, init=False)
+    """Seconds for which a way back waits for an earlier command to end: for no shorter than a restart may take."""
     compose: str = field(default="", init=False)
     """How Docker Compose was called when it made the service's container."""
 
