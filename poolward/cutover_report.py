@@ -47,7 +47,10 @@ def make(journals: Sequence[Path], output: Path | None = None) -> Report:
     page = output or journals[-1].with_suffix(".html")
     if page.resolve() in {path.resolve() for path in journals}:
         raise PoolwardError(f"{page} is a journal: the page would replace it.", "Name another page with --output.")
-    found = summary.of([_read(path) for path in journals])
+    found = summary.of(
+        [_read(path) for path in journals],
+        {path.name: count for path in journals if (count := journal.unreadable(path))},
+    )
     pages.write(page, cutover_page.html(found, [path.name for path in journals]), "--output")
     return Report(found, page)
 

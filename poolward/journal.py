@@ -6,7 +6,7 @@ import json
 import os
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -57,9 +57,9 @@ class Journal:
         line = json.dumps(event, ensure_ascii=False, default=str)
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            handle = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
             with os.fdopen(handle, "a", encoding="utf-8") as file:
-                file.write(f"{line}\n")
+                file.write(f"{_end_of_torn_line(handle)}{line}\n")
             self._begun = True
         except OSError as error:
             self.broken = f"The journal {self.path} could not be written: {error.strerror}."
@@ -68,13 +68,28 @@ class Journal:
         return line
 
 
+def _end_of_torn_line(handle: int) -> str:
+    """What has to come before the next line: a full disk may have left half of one."""
+    size = os.fstat(handle).st_size
+    return "" if size == 0 or os.pread(handle, 1, size - 1) == b"\n" else "\n"
+
+
 def read(path: Path) -> list[dict[str, object]]:
-    """The events of a journal; a last line that was cut off in the middle is left out."""
-    events: list[dict[str, object]] = []
+    """The events of a journal, without the lines that cannot be read."""
+    return [event for event in _lines(path) if event is not None]
+
+
+def unreadable(path: Path) -> int:
+    """How many lines of a journal cannot be read, as where one was cut off in the middle."""
+    return sum(event is None for event in _lines(path))
+
+
+def _lines(path: Path) -> Iterator[dict[str, object] | None]:
     # As bytes: a line may be cut off within a letter, and text may hold characters that Python takes for line breaks.
-    for line in path.read_bytes().splitlines():
-        try:
-            events.append(json.loads(line))
-        except ValueError:
-            break
-    return events
+    for line in path.read_bytes().split(b"\n"):
+        if line.strip():
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = None
+            yield event if isinstance(event, dict) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import os
 import socket
 import time
@@ -16,7 +17,8 @@ from poolward import remote, shell
 from poolward.errors import PoolwardError
 
 SECONDS = 120
-"""How long a lease lives without being renewed; a run renews it at each step and in every look of a proof."""
+"""How long a lease lives without being renewed; a run renews it at each step and in every look of a proof, for longer
+before a step that may take longer."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -32,13 +34,14 @@ class Lease:
     """Where it is kept: `Fleet.keeper`."""
     token: str
     why: str
-    _renewed: float = field(default=0.0, init=False)
+    _until: float = field(default=0.0, init=False)
+    """When it expires, by this machine's monotonic clock; 0 while it is not taken."""
     _since: float = field(default_factory=time.time, init=False)
 
     @property
     def taken(self) -> bool:
         """Whether this run has taken it, and not given it back."""
-        return self._renewed > 0
+        return self._until > 0
 
     def take(self) -> str:
         """Take the lease; returns a sentence where another one's was taken over, else an empty string.
@@ -46,40 +49,46 @@ class Lease:
         Raises PoolwardError with who holds it, why and since when, unless that one has expired or its process is gone
         on this very machine.
         """
-        state, says, owner = self._ask()
+        state, seconds, says, owner = self._ask()
         if state == "held" and _is_gone(says):
-            state, says, owner = self._ask(instead_of=owner)
+            state, seconds, says, owner = self._ask(instead_of=owner)
         if state == "held":
             raise PoolwardError(
                 f"Another run holds the fleet: {_told(says)}.",
-                "Wait for its end. If it died on another machine, its lease expires by itself within two minutes.",
+                f"Wait for its end. If it died on another machine, its lease expires by itself in {seconds} s.",
             )
-        self._renewed = time.monotonic()
+        self._until = time.monotonic() + SECONDS
         return f"took over the lease of {_told(says)}, which ended without giving it back" if state == "after" else ""
 
-    def renew(self) -> None:
-        """Renew it when a quarter of it has passed; raises LeaseLost when somebody else has it by now."""
-        if time.monotonic() - self._renewed > SECONDS / 4:
-            answer = remote.must(self.host, self._command("renew", "renew the lease on the fleet"))
+    def renew(self, during: float = 0) -> None:
+        """Renew it when a quarter of it has passed; raises LeaseLost when somebody else has it by now.
+
+        `during` are the seconds that the next step may take, in which nobody renews it: it lives so much longer.
+        """
+        left = self._until - time.monotonic() - during
+        if not SECONDS * 3 / 4 < left <= SECONDS:
+            seconds = SECONDS + math.ceil(during)
+            answer = remote.must(self.host, self._command("renew", "renew the lease on the fleet", seconds=seconds))
             if answer.startswith("lost"):
                 raise LeaseLost(
                     f"Another run has taken the fleet over: {_told(answer.partition(chr(10))[2])}.",
                     "Nothing more was done here; that run, or the next one, finishes what was begun.",
                 )
-            self._renewed = time.monotonic()
+            self._until = time.monotonic() + seconds
 
     def release(self) -> None:
         """Give it back."""
         remote.must(self.host, self._command("release", "give the lease on the fleet back"))
-        self._renewed = 0.0
+        self._until = 0.0
 
-    def _ask(self, instead_of: str = "") -> tuple[str, str, str]:
+    def _ask(self, instead_of: str = "") -> tuple[str, str, str, str]:
+        """`held`, `after` or `free`; for how many seconds still, or since when; who says what of itself; its token."""
         answer = remote.must(self.host, self._command("take", "take the lease on the fleet", instead_of))
         first, _, says = answer.partition("\n")
-        state, _, owner = first.split()
-        return state, says.strip(), owner
+        state, seconds, owner = first.split()
+        return state, seconds, says.strip(), owner
 
-    def _command(self, action: str, purpose: str, instead_of: str = "") -> shell.Command:
+    def _command(self, action: str, purpose: str, instead_of: str = "", seconds: int = SECONDS) -> shell.Command:
         holder = {
             "who": getpass.getuser(),
             "machine": socket.gethostname(),
@@ -96,7 +105,7 @@ class Lease:
             action=action,
             token=self.token,
             holder=json.dumps(holder),
-            seconds=SECONDS,
+            seconds=seconds,
             instead_of=instead_of,
         )
 

@@ -36,6 +36,7 @@ def carry_out(move: Move) -> bool:
     move.run.lease.renew()
     move.first = seen = move.witness.look()
     move.touched = seen.state.unproved is not None
+    move.path, move.patience = seen.state.path, steps.restart_bound(seen.state)
     move.compose = next((one.compose for one in seen.state.containers), "")
     move.event(
         "begun",
@@ -183,13 +184,13 @@ def _taken_back(move: Move, error: PoolwardError) -> PoolwardError:
         return untouched
     move.run.say(f"✗ {error.message}\n… taking it back")
     back = Move(move.run, move.service, "direct", move.targets, move.home, move.resolved, taking_back=True)
-    back.touched, back.first = True, move.first
+    back.touched, back.first, back.patience = True, move.first, move.patience
     try:
         proof = _patiently(back, partial(_back_as_it_was, back))
     except LeaseLost as lost:
         return PoolwardError(f"{name}: {error.message}\n  {lost.message}", lost.hint)
     except PoolwardError as second:
-        commands = services.by_hand(move.service, move.compose)
+        commands = services.by_hand(move.service, move.path, move.compose)
         move.event("stuck", reason=f"{error.message} / {second.message}", commands=commands)
         return PoolwardError(
             f"{name}: {error.message}\n  And taking it back failed: {second.message}",

@@ -56,6 +56,10 @@ class Move:
     """Where its settings lead since they were put back: to the server, or to the pooler it was at before."""
     restarted: bool = field(default=False, init=False)
     """Whether this took a restart of it."""
+    path: str = field(default="", init=False)
+    """Where its settings are on its host, behind any symbolic link."""
+    patience: int = field(default=100, init=False)
+    """Seconds for which a way back waits for an earlier command to end: for no shorter than a restart may take."""
     compose: str = field(default="", init=False)
     """How Docker Compose was called when it made the service's container."""
 
@@ -68,8 +72,13 @@ class Move:
         return inventory.host(self.run.state, self.service.host)
 
     @property
+    def pooled(self) -> Mapping[str, Address]:
+        """Where each connection goes through the pooler, as the settings say it."""
+        return {name: one.address for name, one in self.targets.items()}
+
+    @property
     def wanted(self) -> Mapping[str, Address]:
-        return {name: one.address for name, one in self.targets.items()} if self.goal == "pooled" else self.home
+        return self.pooled if self.goal == "pooled" else self.home
 
     @property
     def servers(self) -> list[str]:

@@ -13,7 +13,10 @@ from poolward.observed import ServiceState
 from poolward.shell import services
 from poolward.witness import Witnessed
 
-RESTART_SECONDS = 120
+RESTART_SECONDS, LONGEST_RESTART_SECONDS = 120, 900
+"""A restart is waited for as long as its service's own bounds allow, between these two."""
+_OVERHEAD = 20
+"""Seconds for what comes before and after: the lock that is waited for, the processes that are counted."""
 CHANGE_SECONDS = 100
 """For rewriting settings: two commands of the operator's may be at work, each with its own bound."""
 
@@ -45,7 +48,7 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
     """Rewrite its settings; returns what was changed in them."""
     assert state.text is not None
     changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
-    where = services.settings_of(move.service)
+    where = services.settings_of(move.service, state.path)
     event = move.event("switched", path=where.what, variables=list(changes))
     command = services.script(
         "switch_service",
@@ -53,20 +56,17 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
         CHANGE_SECONDS,
         move.service,
         mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
-        keep=move.goal == "pooled" and _is_original(move, state),
+        keep=move.goal == "pooled"
+        and rewriting.is_way_back(move.service, state, move.position(state).settings, move.pooled),
         event=event,
     )
     move.touched = True
+    move.run.lease.renew(during=CHANGE_SECONDS)
     remote.must(move.host, command, stdin=rewriting.switched(move.service, state, changes))
     kept = f"  (kept: {where.before})" if move.goal == "pooled" else ""
     told = ", ".join(changes) or "what was written by half"
     move.run.say(f"✓ switched {told} in {where.what}{kept}")
     return changes
-
-
-def _is_original(move: Move, state: ServiceState) -> bool:
-    """Whether the settings are the way back: what was there before a move, not what an interrupted one left."""
-    return state.unproved is None or (state.before is None and move.position(state).settings == "direct")
 
 
 def hold_against_compose(move: Move, before: ServiceState, changes: Mapping[str, str]) -> None:
@@ -92,31 +92,44 @@ def restart(move: Move, seen: Witnessed) -> None:
     what = services.process_of(move.service).what
     move.touched = True
     move.witness.log_since = seen.clocks
+    bound = restart_bound(seen.state)
+    move.run.lease.renew(during=bound)
     event = move.event("restarting")
-    command = services.script("restart_service", f"restart {what}", RESTART_SECONDS, move.service, event=event)
+    command = services.script(
+        "restart_service", f"restart {what}", bound, move.service, restart_seconds=bound - _OVERHEAD, event=event
+    )
     move.restarted = True
     seconds = float(remote.must(move.host, command).strip().splitlines()[-1])
     move.event("restarted", seconds=seconds)
     move.run.say(f"✓ restarted {what}  {seconds:.1f} s")
 
 
+def restart_bound(state: ServiceState) -> int:
+    """How long a restart of a service is waited for, in seconds; systemd and Docker go on where we stop waiting."""
+    told = state.process.restart_seconds if state.process else 0.0
+    return int(min(max(told + 2 * _OVERHEAD, RESTART_SECONDS), LONGEST_RESTART_SECONDS))
+
+
 def put_back(move: Move, seen: Witnessed) -> Witnessed:
-    """The settings as they were before the move, where they are not; raises PoolwardError."""
+    """The address as it was before the move, where it is not, and all else that was changed by nobody but the move;
+    raises PoolwardError."""
     state = seen.state
     if state.unreadable and move.service.compose_service and not move.service.read_command:
         raise Unread("Its settings cannot be put back yet.", [Problem(move.service.name, state.unreadable)])
-    lines = rewriting.taken_back(move.service, state)
-    now = state.settings.content if state.settings and state.unfinished is None else None
-    if state.before is None or not (lines if state.written else state.before.content != now):
+    lines = rewriting.taken_back(move.service, state, move.pooled)
+    if not lines:
         return seen
     event = move.event("taking_back", path=state.path)
     command = services.script("take_back_service", "put its settings back", CHANGE_SECONDS, move.service, event=event)
-    remote.must(move.host, command, stdin=lines or None)
+    move.run.lease.renew(during=CHANGE_SECONDS)
+    remote.must(move.host, command, stdin=lines)
     return move.witness.look()
 
 
 def at_rest(move: Move) -> Witnessed:
     """A look at what is true once nothing changes it any more: a command may outlive the connection it came by."""
-    move.run.lease.renew()
-    remote.must(move.host, shell.script("wait_service", "wait for earlier commands to end", 110))
+    patience = move.patience
+    move.run.lease.renew(during=patience)
+    wait = shell.script("wait_service", "wait for earlier commands to end", patience + 10, patience=patience)
+    remote.must(move.host, wait)
     return move.witness.look()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from poolward.history import counts, moves, telling
 from poolward.history.counts import Backends, Errors, Multiplexing, Phases
 from poolward.history.records import History, Move, Result
 from poolward.history.telling import Step
-from poolward.history.words import clock, day, lasted, moment
+from poolward.history.words import clock, day, lasted, moment, several
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Summary:
     direct: Mapping[str, str]
     """Services that stay direct, and why."""
     steps: list[Step]
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Journals in which so many lines could not be read."""
 
     @property
     def limit(self) -> int | None:
@@ -76,7 +78,11 @@ class Summary:
 
     @property
     def headlines(self) -> list[str]:
-        return [telling.headline(run) for run in self.history.runs]
+        missing = [
+            f"{several(count, 'line')} of {name} cannot be read, as where the disk was full: something is missing here."
+            for name, count in self.unreadable.items()
+        ]
+        return [*(telling.headline(run) for run in self.history.runs), *missing]
 
     @property
     def verdict(self) -> str:
@@ -103,12 +109,16 @@ class Summary:
             "errors": {of.service: dict(of.by_code) for of in self.errors},
             "direct": dict(self.direct),
             "left": self.history.left,
+            "unreadable": dict(self.unreadable),
             "next": [asdict(step) for step in self.steps],
         }
 
 
-def of(journals: Iterable[Iterable[Mapping[str, object]]]) -> Summary:
-    """What these journals come to; raises PoolwardError where they tell nothing, or of several inventories."""
+def of(journals: Iterable[Iterable[Mapping[str, object]]], unreadable: Mapping[str, int] | None = None) -> Summary:
+    """What these journals come to; `unreadable` says of which of them how many lines could not be read.
+
+    Raises PoolwardError where they tell nothing, or of several inventories.
+    """
     history = moves.read(journals)
     phases = Phases.of(history)
     poolers = counts.multiplexing(history)
@@ -121,6 +131,7 @@ def of(journals: Iterable[Iterable[Mapping[str, object]]]) -> Summary:
         errors=counts.errors(history),
         direct=telling.stays_direct(history),
         steps=telling.next_steps(history, poolers),
+        unreadable=unreadable or {},
     )
 
 

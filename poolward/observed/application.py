@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -13,6 +15,12 @@ from poolward.observed import composed
 from poolward.observed._answer import Unreadable, sections
 from poolward.observed.composed import Container, SettingsFile, Written
 from poolward.observed.sessions import LocalSocket, Socket, read_local_sockets, read_sockets, run_by_commands
+
+# systemd.time(7), as format_timespan in systemd's time-util.c prints it
+_UNITS = {
+    "us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800,
+    "month": 2629800, "months": 2629800, "y": 31557600,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,6 +35,8 @@ class Process:
     """When the oldest of its processes was started, in seconds of the epoch; None where there is none."""
     incarnation: float | None
     """What is another number after a restart."""
+    restart_seconds: float = 0.0
+    """What its stop and its start may take together by their own bounds, where they have any; may be infinite."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +185,8 @@ def _unit(lines: list[str]) -> Process:
         running=one["ActiveState"] == "active" and started is not None,
         started=started,
         incarnation=started,
+        # Its stop signal has the first bound, and SIGKILL after that another one (systemd.kill).
+        restart_seconds=2 * _time_span(one.get("TimeoutStopUSec", "")) + _time_span(one.get("TimeoutStartUSec", "")),
     )
 
 
@@ -185,7 +197,8 @@ def _contained(containers: Sequence[Container]) -> Process:
     worst = min(containers, key=lambda one: one.running)
     begun = [_rfc3339(one.started) for one in containers if one.running]
     oldest = min(begun, default=None)
-    return Process(f"the container {worst.name} is {worst.status}", worst.running, oldest, max(begun, default=None))
+    told, patience = f"the container {worst.name} is {worst.status}", max(one.stop_timeout for one in containers)
+    return Process(told, worst.running, oldest, max(begun, default=None), patience)
 
 
 def _processes(rows: list[list[str]]) -> Process:
@@ -231,6 +244,13 @@ def _owners(names: Iterable[str], found: Mapping[str, list[str]]) -> dict[int, s
         for pid, owner in claims:
             owners[int(pid)] = owner if owners.get(int(pid), owner) == owner else ""
     return owners
+
+
+def _time_span(text: str) -> float:
+    """Seconds of `1min 30s`, as systemctl prints a time span; 0 where it prints none."""
+    if text == "infinity":
+        return math.inf
+    return sum(float(number) * _UNITS[unit] for number, unit in re.findall(r"([\d.]+)([a-z]+)", text))
 
 
 def _rfc3339(text: str) -> float:

@@ -25,10 +25,18 @@ READ_ONLY = (
 """libpq's `options` of a session that cannot write by the server's word; nor does a search_path that somebody set on a
 role or a database lend it a function of theirs."""
 PRELUDE = f"""set -eu
+given_umask=$(umask)
 umask 077
 cd /
 export LC_ALL=C.UTF-8 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 read_only='{READ_ONLY}'"""
+
+_OUT_OF_BOUND = (
+    "{{ ended=$?; case $ended in "
+    "124) echo 'it took longer than {0} s' >&2 ;; "
+    "137) echo 'it was killed: it took longer than {0} s, or the host ran out of memory' >&2 ;; "
+    "esac; exit $ended; }}"
+)
 
 Variable = str | int | bool | Iterable[str]
 
@@ -61,7 +69,8 @@ def script(
     libraries = place.libraries if place else ()
     texts = [(SCRIPTS / f"{one}.sh").read_text() for one in ("common", *libraries, *parts, name)]
     body = "\n".join((PRELUDE, assignments, *texts))
-    return Command(f"timeout -k {KILL_AFTER} {timeout} sh -c {shlex.quote(body)}", purpose, timeout)
+    bounded = f"timeout -k {KILL_AFTER} {timeout} sh -c {shlex.quote(body)}"
+    return Command(f"{bounded} || {_OUT_OF_BOUND.format(timeout)}", purpose, timeout)
 
 
 def _text(value: Variable) -> str:

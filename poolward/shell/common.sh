@@ -8,6 +8,9 @@ line() { printf '%s\n' "$1" | cat; }
 # One line of JSON to the host's own journal, which outlives the machine of whoever runs this.
 journal() {
     mkdir -p "$state_dir"
+    # A full disk may have left half a line there, which would hide this one.
+    [ -z "$(tail -c 1 "$state_dir/journal.jsonl" 2>/dev/null)" ] || set -- "
+$1"
     line "$1" >>"$state_dir/journal.jsonl"
     sync "$state_dir/journal.jsonl"
 }
@@ -31,6 +34,17 @@ ancestors_of() {
         ancestor=$(parent_of "$ancestor")
     done
     printf '%s\n' "${line% }"
+}
+
+# as_given COMMAND...: a command of the operator's, with the umask and the language that root has here: what it writes or
+# starts is not Poolward's.
+as_given() {
+    (
+        cd /
+        umask "$given_umask"
+        unset LC_ALL
+        exec "$@"
+    )
 }
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }

@@ -66,14 +66,14 @@ printf '%s\n' "$services" | while IFS="$tab" read -r name health handling; do
     if [ "$health" != - ]; then
         section "health $name"
         case $health in
-        !*) timeout "$health_timeout" sh -c "${health#!}" >/dev/null 2>&1 && printf 200 || printf 'failure (%s)' "$?" ;;
+        !*) as_given timeout "$health_timeout" sh -c "${health#!}" >/dev/null 2>&1 && printf 200 || printf 'failure (%s)' "$?" ;;
         *) status_of "$health" 2>/dev/null || printf 'no answer' ;;
         esac
         printf '\n'
     fi
     if [ -n "$errors_command" ]; then
         section "errors $name"
-        timeout "$health_timeout" sh -c "$errors_command" 2>/dev/null | head -c 4000 | tr -d '\n' || :
+        as_given timeout "$health_timeout" sh -c "$errors_command" 2>/dev/null | head -c 4000 | tr -d '\n' || :
         printf '\n'
     fi
 done

@@ -4,7 +4,7 @@ process_commands() {
     processes() { # one pid a line; like pgrep, the command may end with 1 where there is none
         eval "set -- $processes_command"
         status=0
-        found=$(timeout -k 5 10 "$@" </dev/null 2>/dev/null 8>&-) || status=$?
+        found=$(as_given timeout -k 5 10 "$@" </dev/null 2>/dev/null 8>&-) || status=$?
         case $status${found:+ some} in
         0 | '0 some' | 1) ;;
         *) fail "processes_command of $name ended with $status" ;;
@@ -23,8 +23,13 @@ process_commands() {
     # What it says goes to the host's journal, and no process it leaves behind holds this command's output.
     restart_process() {
         eval "set -- $restart_command"
-        timeout -k 5 100 systemd-cat -t "poolward-$name" "$@" </dev/null 8>&- ||
-            fail "restart_command ended with $?; journalctl -t poolward-$name says why"
+        status=0
+        as_given timeout -k 5 100 systemd-cat -t "poolward-$name" "$@" </dev/null 8>&- || status=$?
+        case $status in
+        0) ;;
+        124 | 137) fail "restart_command took longer than 100 s; journalctl -t poolward-$name says why" ;;
+        *) fail "restart_command ended with $status; journalctl -t poolward-$name says why" ;;
+        esac
     }
     owns_cgroup() { return 1; }
     end_run() { :; }

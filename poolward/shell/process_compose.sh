@@ -19,8 +19,11 @@ process_compose() {
     restart_process() {
         one_project
         status=0
-        said=$(compose 100 --progress plain up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 8>&-) || status=$?
+        said=$(compose "$restart_seconds" --progress plain up --detach --no-deps --no-build --pull never "$compose_service" 2>&1 8>&-) || status=$?
         [ "$status" != 0 ] || return 0
+        case $status in
+        124 | 137) fail "docker compose up -d $compose_service took longer than $restart_seconds s" ;;
+        esac
         printf '%s\n' "$said" | grep -iE '^(error|network|no such|pull)' | tail -n 1 | cut -c 1-300 >&2 || :
         fail "docker compose up -d $compose_service ended with $status"
     }

@@ -1,5 +1,5 @@
 # Restart one service and nothing else; prints how long it took, in seconds.
-# variables: the service's, event
+# variables: the service's, restart_seconds (it may take), event
 alone 15
 "$process_by"
 journal "$event" || :

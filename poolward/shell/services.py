@@ -18,6 +18,7 @@ from poolward.shell import Command, Variable
 _READING = ("read_command", "processes_command")
 _READING_SECONDS = 20
 """What the operator's commands that only read may take, each."""
+_KEPT = "/var/lib/poolward/services"
 PARTS = (
     "compose",
     "settings_env_file",
@@ -45,39 +46,41 @@ class Half:
     """The commands that put it right by hand, as root on the service's host."""
     before: str = ""
     """For settings: the file with those from before the move."""
-    mark: str = ""
-    """For settings: what is there while a move is not proved."""
+    forget: str = ""
+    """For settings: the command by which nothing is left of a move that was not proved."""
 
 
-def settings_of(declared: Service) -> Half:
-    """Where the settings of a service are."""
+def settings_of(declared: Service, seen: str = "") -> Half:
+    """Where the settings of a service are; `seen` is `ServiceState.path`, where its host told that."""
     if declared.compose_service and not declared.read_command:
         path = declared.env_file or declared.compose_file
-        place = f"/var/lib/poolward/services/{declared.name}"
+        place = f"{_KEPT}/{declared.name}"
+        original = f"{place}/original"
         return Half(
             "settings_compose",
             (("settings_file", path), *_compose(declared)),
             path,
             "env_file" if declared.env_file else "compose_file",
-            by_hand=(f"(diff {place}/original {path} || vi {path})",),
-            before=f"{place}/original",
-            mark=place,
+            by_hand=(f"({_line_of('diff', original, seen or path)} || {_line_of('vi', seen or path)})",),
+            before=original,
+            forget=_line_of("rm", "-rf", place),
         )
     if declared.env_file:
-        path = declared.env_file
+        path = seen or declared.env_file
         before = f"{path}.before-poolward"
         return Half(
             "settings_env_file",
-            (("env_file", path),),
-            path,
+            (("env_file", declared.env_file),),
+            declared.env_file,
             "env_file",
-            by_hand=(f"if [ -f {before} ]; then mv {before} {path}; fi",),
+            by_hand=(f"if {_line_of('[', '-f', before, ']')}; then {_line_of('mv', before, path)}; fi",),
             before=before,
-            mark=f"{path}.unproved-poolward",
+            forget=_line_of("rm", "-f", f"{path}.unproved-poolward"),
         )
     if declared.read_command:
-        place = f"/var/lib/poolward/services/{declared.name}"
+        place = f"{_KEPT}/{declared.name}"
         before = f"{place}/before"
+        written = f"{shlex.join(declared.write_command)} <{shlex.quote(before)}"
         return Half(
             "settings_commands",
             (
@@ -86,9 +89,9 @@ def settings_of(declared: Service) -> Half:
             ),
             "the settings that its read_command prints",
             "read_command",
-            by_hand=(f"if [ -f {before} ]; then {shlex.join(declared.write_command)} <{before}; fi",),
+            by_hand=(f"if {_line_of('[', '-f', before, ']')}; then {written}; fi",),
             before=before,
-            mark=place,
+            forget=_line_of("rm", "-rf", place),
         )
     return Half()
 
@@ -96,13 +99,14 @@ def settings_of(declared: Service) -> Half:
 def process_of(declared: Service) -> Half:
     """How a service runs."""
     if declared.compose_service:
+        named, within = ("docker", "compose", "-f", declared.compose_file), declared.compose_service
         return Half(
             "process_compose",
             _compose(declared),
             f"{declared.compose_service} of {declared.compose_file}",
             "compose_service",
-            log=f"docker compose -f {declared.compose_file} logs {declared.compose_service}",
-            by_hand=(f"docker compose -f {declared.compose_file} up -d --no-deps {declared.compose_service}",),
+            log=_line_of(*named, "logs", within),
+            by_hand=(_line_of(*named, "up", "-d", "--no-deps", within),),
         )
     if declared.unit:
         return Half(
@@ -110,8 +114,8 @@ def process_of(declared: Service) -> Half:
             (("unit", declared.unit),),
             declared.unit,
             "unit",
-            log=f"journalctl -u {declared.unit}",
-            by_hand=(f"systemctl restart {declared.unit}",) if not declared.now_and_then else (),
+            log=_line_of("journalctl", "-u", declared.unit),
+            by_hand=(_line_of("systemctl", "restart", declared.unit),) if not declared.now_and_then else (),
         )
     if declared.processes_command:
         restart = shlex.join(declared.restart_command)
@@ -120,10 +124,15 @@ def process_of(declared: Service) -> Half:
             (("processes_command", shlex.join(declared.processes_command)), ("restart_command", restart)),
             f"{declared.name} by its restart_command",
             "processes_command",
-            log=f"journalctl -t poolward-{declared.name}",
+            log=_line_of("journalctl", "-t", f"poolward-{declared.name}"),
             by_hand=(restart,) if restart else (),
         )
     return Half()
+
+
+def _line_of(*words: str) -> str:
+    """A command line that a shell reads as just these words."""
+    return shlex.join(words)
 
 
 def _compose(declared: Service) -> tuple[tuple[str, str], ...]:
@@ -167,11 +176,12 @@ def _line(one: dict[str, str]) -> str:
     return "\t".join((name, health or "-", handling or "-"))
 
 
-def by_hand(declared: Service, compose: str = "") -> list[str]:
+def by_hand(declared: Service, seen: str, compose: str = "") -> list[str]:
     """The commands that put a service back by hand, as root on its host.
 
-    `compose` is how Docker Compose was called when it made the service's container.
+    `seen` is where its settings are there (`ServiceState.path`), `compose` how Docker Compose was called when it made
+    the service's container.
     """
-    settings, process = settings_of(declared), process_of(declared)
-    up = (f"{compose} up -d --no-deps {declared.compose_service}",) if compose else process.by_hand
-    return [*settings.by_hand, *up, f"rm -rf {settings.mark}"]
+    settings, process = settings_of(declared, seen), process_of(declared)
+    up = (f"{compose} up -d --no-deps {shlex.quote(declared.compose_service)}",) if compose else process.by_hand
+    return [*settings.by_hand, *up, settings.forget]

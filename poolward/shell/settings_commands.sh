@@ -12,7 +12,7 @@ settings_commands() {
 
     read_settings() {
         eval "set -- $read_command"
-        timeout -k 5 15 "$@" </dev/null 2>/dev/null 8>&-
+        as_given timeout -k 5 15 "$@" </dev/null 2>/dev/null 8>&-
     }
 
     show_settings() {
@@ -28,9 +28,12 @@ settings_commands() {
         section "unfinished $name"
         file "$writing"
     }
-    make_room() { mkdir -p "$path"; }
+    make_room() {
+        mkdir -p "$path"
+        cd "$path"
+    }
     settings_are() { [ "$(encoded read_settings || printf '!')" = "$1" ]; }
-    keep_settings() { printf '%s' "$expected" | base64 -d >"$before.part"; }
+    keep_settings() { printf '%s' "$expected" | base64 -d >before.part; }
 
     put_settings() { # put_settings WANTED
         wanted=$1
@@ -39,7 +42,7 @@ settings_commands() {
         mv -f "$writing.part" "$writing"
         eval "set -- $write_command"
         status=0
-        timeout -k 5 30 "$@" <"$writing" >/dev/null 2>&1 8>&- || status=$?
+        as_given timeout -k 5 30 "$@" <"$writing" >/dev/null 2>&1 8>&- || status=$?
         if [ "$status" = 0 ] && settings_are "$wanted"; then
             settings_changed
             return
@@ -58,21 +61,19 @@ settings_commands() {
         rm -f "$writing"
     }
 
-    return_settings() {
+    return_settings() { # return_settings WANTED
         [ -f "$before" ] || fail "$before is not there"
-        original=$(base64 -w0 "$before")
-        expected=$(encoded read_settings) || expected=-
-        if [ "$expected" = "$original" ]; then
+        original=$1
+        [ "$original" != - ] || original=$(base64 -w0 "$before")
+        if settings_are "$original"; then
             [ ! -f "$writing" ] || settings_changed
         else
-            # What a write that broke off left is nothing that could be left alone.
-            [ ! -f "$writing" ] || expected=-
             put_settings "$original"
         fi
         rm -f "$before"
     }
     tidy_settings() { # without the mark nothing was begun, and an empty directory is nothing to keep
-        rm -f "$writing.part"
+        rm -f "$path"/*.part
         rmdir "$path" "${path%/*}" 2>/dev/null || :
     }
     forget_settings() { rm -f "$before" "$changed"; }

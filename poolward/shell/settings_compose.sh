@@ -31,25 +31,22 @@ settings_compose() {
     }
     make_room() {
         mkdir -p "$place"
-        printf '%s\n' "$path: $compose_service" >"$place/of"
+        cd "$place"
+        printf '%s\n' "$path: $compose_service" >of
     }
     settings_are() { printf '%s' "$1" | base64 -d | cmp -s - "$path"; }
     keep_settings() { # by standard input one more line: the values, as an environment file in base64
         read -r values
-        cp --preserve=all "$path" "$original.part"
-        sync "$original.part"
-        mv -f "$original.part" "$original"
-        printf '%s' "$values" | base64 -d >"$before.part"
+        cp --preserve=all "$path" original.part
+        sync original.part
+        mv -f original.part "$original"
+        printf '%s' "$values" | base64 -d >before.part
     }
     put_settings() { write_in_place "$path" "$1"; }
-    return_settings() { # by standard input two lines of base64: the file as it is, and as it shall be
-        read -r expected
-        read -r wanted
-        settings_are "$expected" || fail "its settings were changed by somebody else meanwhile"
-        put_settings "$wanted"
-    }
+    return_settings() { put_settings "$1"; }
     tidy_settings() {
-        rm -f "$path.poolward-new" "$original.part"
+        leave_room "$path"
+        rm -f "$place"/*.part
         [ -f "$before" ] || [ -f "$unproved" ] || rm -f "$original" "$place/of"
         rmdir "$place" "${place%/*}" 2>/dev/null || :
     }

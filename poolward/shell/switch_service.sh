@@ -8,7 +8,6 @@ alone 15
 "$settings_by"
 kept=
 clean() {
-    rm -f "$before.part" "$unproved.part"
     # Without the mark nothing was begun, and there is nothing to go back from.
     if [ -n "$kept" ] && [ ! -f "$unproved" ]; then rm -f "$before"; fi
     tidy_settings
@@ -16,16 +15,17 @@ clean() {
 trap clean EXIT
 [ "$expected" = - ] || settings_are "$expected" || fail "its settings were changed by somebody else meanwhile"
 
-# The way back first: the bytes with owner, mode and attributes, then the mark that says there is one to be taken.
+# The way back first: the bytes with owner, mode and attributes, then the mark that says there is one to be taken. Each
+# is made in a folder of root's own.
 make_room
 if [ -n "$keep" ]; then
     keep_settings
-    sync "$before.part"
-    mv -f "$before.part" "$before"
+    sync before.part
+    mv -fT before.part "$before"
     kept=yes
 fi
-line "$mark" >"$unproved.part"
-sync "$unproved.part"
-mv -f "$unproved.part" "$unproved"
+line "$mark" >unproved.part
+sync unproved.part
+mv -fT unproved.part "$unproved"
 journal "$event"
 put_settings "$wanted"

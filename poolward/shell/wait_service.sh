@@ -1,2 +1,3 @@
 # Wait until a command that changes a service has ended, whoever gave it.
-alone 100
+# variables: patience (seconds)
+alone "$patience"

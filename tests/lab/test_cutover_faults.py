@@ -132,7 +132,7 @@ def test_the_machine_of_the_operator_dies(lab: Lab, original: Original, place: s
     refused = cutover(NAME, deploy=then)
     assert refused.returncode == 1
     assert "Another run holds the fleet: " in refused.text
-    assert "expires by itself within two minutes" in refused.text
+    assert "expires by itself in " in refused.text
     on(lab, "db1", f"sed -i '1s/^[0-9]*/1/' {lease}")  # two minutes later
     one_more(lab, original, then)
 

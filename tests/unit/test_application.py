@@ -6,6 +6,7 @@ import base64
 
 import pytest
 
+from poolward import steps
 from poolward.errors import PoolwardError
 from poolward.moving import is_restarted, variables
 from poolward.observed import ApplicationState, Unreadable
@@ -74,6 +75,16 @@ def test_settings_that_a_command_does_not_print_are_unknown_and_not_empty() -> N
     said = ["@service web", "@path web", "/x", "@unreadable web", "read_command failed", "@before web", "@unproved web"]
     with pytest.raises(PoolwardError, match="Its read_command failed"):
         variables(Service("web", "app1", read_command=("x",)), host(*said).services["web"])
+
+
+@pytest.mark.parametrize(
+    ("stop", "start", "seconds"),
+    [("1min 30s", "1min 30s", 310), ("5min", "2min 5s", 765), ("500ms", "0", 120), ("infinity", "1min", 900)],
+)
+def test_a_restart_is_waited_for_as_long_as_its_unit_allows(stop: str, start: str, seconds: int) -> None:
+    unit = ["Id=web.service", "ActiveState=active", "SubState=running", "MainPID=0"]
+    bounds = [f"TimeoutStopUSec={stop}", f"TimeoutStartUSec={start}"]
+    assert steps.restart_bound(host("@service web", "@unit web", *unit, *bounds).services["web"]) == seconds
 
 
 def test_no_script_that_moves_a_service_names_a_kind_of_it() -> None:

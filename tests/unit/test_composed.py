@@ -16,7 +16,7 @@ from poolward.errors import PoolwardError
 from poolward.evidence import Seen
 from poolward.observed import ApplicationState
 from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Traffic, run_by_commands
-from poolward.service import Service
+from poolward.service import Address, Service
 from poolward.shell import services
 from poolward.target import standing, target
 from tests.unit.samples import docker
@@ -25,6 +25,7 @@ OWNER = run_by_commands("web")
 DECLARED = Service(
     "web", "dock1", compose_file="/srv/c.yml", compose_service="web", host_variable="DB_HOST", pooler="dock1"
 )
+THROUGH = {"DB_HOST": Address("pgbouncer", 5432, "")}
 FILE = b"services:\n  web:\n    environment: {DB_HOST: db, PASSWORD: a$$b}\n"
 
 
@@ -148,7 +149,7 @@ def test_a_network_that_somebody_gave_it_by_hand_is_not_lost_unsaid() -> None:
 def test_what_to_do_by_hand_calls_compose_as_it_was_called() -> None:
     (container,) = host(*told({}, [])).services["web"].containers
     assert container.compose == "docker compose -p stack --project-directory /srv -f /srv/c.yml -f /srv/o.yml"
-    (_, up, _) = services.by_hand(DECLARED, container.compose)
+    (_, up, _) = services.by_hand(DECLARED, "/srv/c.yml", container.compose)
     assert up == f"{container.compose} up -d --no-deps web"
 
 
@@ -191,7 +192,7 @@ def test_the_way_back_is_its_own_words_in_a_file_that_others_share() -> None:
     rendered = told({"DB_HOST": "pgbouncer", "PASSWORD": "a$$b"}, [], *way_back, encoded(FILE))
     later = host(*(encoded(others + moved) if line == encoded(FILE) else line for line in rendered[:-1]), encoded(FILE))
     for text in (
-        rewriting.taken_back(DECLARED, later.services["web"]),
+        rewriting.taken_back(DECLARED, later.services["web"], THROUGH),
         rewriting.switched(DECLARED, later.services["web"], {"DB_HOST": "db"}),
     ):
         assert lines(text)[:2] == [others + moved, others + FILE]
@@ -205,10 +206,11 @@ def test_what_a_move_added_goes_and_what_compose_never_read_comes_back() -> None
         said = told(rendered, [], "@before web", "root root 600", "1.0", encoded(b"DB_HOST=db\n"))
         said = [encoded(moved) if line == encoded(FILE) else line for line in said]
         state = host(*said, "@original web", "root root 600", "1.0", encoded(original)).services["web"]
-        assert lines(rewriting.taken_back(declared, state)) == [moved, original]
+        through = {"DB_HOST": Address("pgbouncer", 6432, "")}
+        assert lines(rewriting.taken_back(declared, state, through)) == [moved, original]
     back = [encoded(original) if line == encoded(moved) else line for line in said]
     state = host(*back, "@original web", "root root 600", "1.0", encoded(original)).services["web"]
-    assert rewriting.taken_back(declared, state) == ""
+    assert rewriting.taken_back(declared, state, through) == ""
 
 
 def test_what_compose_cannot_read_is_no_settings() -> None:

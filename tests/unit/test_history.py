@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from poolward import journal
+from poolward import cutover_report, journal
 from poolward.errors import PoolwardError
 from poolward.history import summary
 from poolward.history.records import Move, Result
@@ -250,3 +250,18 @@ def test_a_journal_is_read_up_to_where_it_was_cut_off(tmp_path: Path) -> None:
     for cut in range(len(lines[0].encode()) + 1, len(text)):
         path.write_bytes(text[:cut])
         assert [of["reason"] for of in journal.read(path)] == [whole]
+
+
+def test_half_a_line_that_a_full_disk_left_hides_nothing_after_it_and_is_told(tmp_path: Path) -> None:
+    written = journal.Journal("cutover", "inventories/shop.py", tmp_path)
+    written.write("begun", "shop")
+    whole = written.path.read_bytes()
+    written.path.write_bytes(whole + whole[:30])
+    written.write("proved", "shop")
+    assert [event["step"] for event in journal.read(written.path)] == ["begun", "proved"]
+    report = cutover_report.make([written.path])
+    assert report.summary.headlines[1:] == [
+        f"1 line of {written.path.name} cannot be read, as where the disk was full: something is missing here."
+    ]
+    assert report.document()["unreadable"] == {written.path.name: 1}
+    assert report.summary.headlines[1] in report.page.read_text()

@@ -41,7 +41,7 @@ class Host:
     @property
     def original(self) -> bool:
         """Whether what the settings say now is the way back."""
-        return not self.unproved or (self.before is None and self.position.settings == "direct")
+        return not self.unproved or self.position.settings == "direct"
 
     def whole(self, goal: Goal) -> bool:
         return (self.settings, self.process, self.unproved, self.torn, self.fresh) == (goal, goal, False, False, True)

@@ -71,8 +71,16 @@ def test_failure_and_unset_variable_end_the_script(own_script):
 
 
 def test_script_is_ended_at_its_bound(own_script):
-    own_script("hang", "sleep 30")
-    assert run(script("hang", "hang", 1)).returncode == 124
+    own_script("hang", "echo why >&2; sleep 30")
+    done = run(script("hang", "hang", 1))
+    assert (done.returncode, done.stderr) == (124, b"why\nit took longer than 1 s\n")
+
+
+def test_script_that_was_killed_says_so_and_one_that_failed_says_nothing_more(own_script):
+    own_script("killed", "kill -KILL $$")
+    own_script("fails", "exit 3")
+    assert b"it was killed: it took longer than 9 s, or" in run(script("killed", "be killed", 9)).stderr
+    assert (run(script("fails", "fail", 9)).returncode, run(script("fails", "fail", 9)).stderr) == (3, b"")
 
 
 def test_files_are_private_and_the_language_is_fixed(own_script):
