@@ -3,7 +3,8 @@
 process_unit() {
     show_process() {
         section "unit $name"
-        systemctl show "$unit" --timestamp=us+utc -p Id -p ActiveState -p SubState -p MainPID -p ExecMainStartTimestamp
+        systemctl show "$unit" --timestamp=us+utc -p Id -p ActiveState -p SubState -p MainPID -p ExecMainStartTimestamp \
+            -p InactiveExitTimestamp
         section "members $name"
         processes
     }
