@@ -80,7 +80,10 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
     if problems:
         raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
     back = [one for one in now if goal == "direct" and every.states[one.service.name].unproved is None]
-    brought = (*hindrances.of_containers(back, every.states), *hindrances.of_stopped(now if goal == "direct" else (), every.states))
+    brought = (
+        *hindrances.of_containers(back, every.states),
+        *hindrances.of_stopped(now if goal == "direct" else (), every.states),
+    )
     unknown = not_scanned if goal == "pooled" and now else ()
     return Cutover(every.run, goal, now, skipped, later, bills, unknown, brought)
 
