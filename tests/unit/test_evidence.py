@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from poolward.observed.sessions import (
     read_sockets,
     told,
 )
+from poolward.shell import SCRIPTS
 
 APP, POOL, DB = "10.0.0.31", "10.0.0.21", "10.0.0.11"
 
@@ -134,6 +137,22 @@ def test_sockets_are_read_as_ss_prints_them() -> None:
         (7, "", "10.0.0.31:35830"),
         (0, "", "10.0.0.31:35831"),
     ]
+
+
+def test_a_complaint_is_seen_wherever_the_pooler_logs_to() -> None:
+    """To a journal without a prefix of its own (JOURNAL_STREAM), in a container with the time, process and level."""
+    script = (SCRIPTS / "observe_traffic.sh").read_text()
+    choice = re.search(r"grep -E '[^']+'", script)
+    assert choice
+    complaint = "C-0x1: shop/postgres@10.0.0.31:40000 pooler error: query_wait_timeout"
+    refusal = "C-0x2: shop/postgres@10.0.0.31:40001 login failed: db=shop user=postgres"
+    closing = "C-0x3: shop/postgres@10.0.0.31:40002 closing because: client close request (age=1s)"
+    for before in ("", "2026-11-23 09:16:22.726 UTC [1] WARNING "):
+        lines = [f"{before}{line}" for line in (complaint, closing, refusal)]
+        said = subprocess.run(
+            ["sh", "-c", choice[0]], input="\n".join(lines), capture_output=True, text=True, check=True
+        )
+        assert said.stdout.splitlines() == [lines[0], lines[2]]
 
 
 def test_a_command_line_is_told_without_what_may_be_a_secret() -> None:
