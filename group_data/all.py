@@ -137,7 +137,8 @@ pgbouncer_probe_secret_command = None
 #   url_variables           the variables that hold a URL, keyword DSN or JDBC URL each, as a list; or
 #   host_variable, port_variable, database_variable, user_variable, password_variable
 #                           the variables that hold the parts; for PGHOST the others need not be named, and a host
-#                           variable without a port variable may hold host:port
+#                           variable without a port variable may hold host:port; user_variable and password_variable
+#                           go with a URL without a login, too (Spring)
 #   role, database          where the settings do not say them
 #   pooler                  a host of the group `poolers`, or host:port of an address in front of several; left out
 #                           where its own host has an app-local one

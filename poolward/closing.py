@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from poolward import hba
@@ -112,6 +112,19 @@ def needed(path: Path, seen: Seen, direct: Mapping[tuple[str, str], str]) -> str
         and backend.peer.address == path.address
     ]
     return f"backend {using[0].pid} ({using[0].application or 'no name'}) is connected on it" if using else ""
+
+
+def needed_later(path: Path, staying: Mapping[str, Collection[str]]) -> str:
+    """Which service needs this path that stays direct on the same host, connected now or not; empty where none does.
+
+    `staying` are the roles that each such service logs in as; none where they are not known.
+    """
+    for name, roles in staying.items():
+        if not roles:
+            return f"{name} stays direct, and its role is not known: it has no session now, and no settings to read"
+        if path.role in roles:
+            return f"{name} stays direct, with the same role"
+    return ""
 
 
 def still_open(rules: Iterable[HbaRule], path: Path, database: str) -> bool:

@@ -30,7 +30,7 @@ class Cutover:
     not_scanned: tuple[str, ...] = ()
     """The servers nobody could scan for what a transaction pool does not give."""
     brought: tuple[str, ...] = ()
-    """What new containers bring beside the address, where that bars nothing."""
+    """What the moves bring beside the address, where that bars nothing: new containers, a start."""
     _begun: bool = field(default=False, init=False)
     _moved: list[str] = field(default_factory=list, init=False)
     _not_proved: list[str] = field(default_factory=list, init=False)

@@ -169,6 +169,8 @@ def _whether_whole(service: Service) -> Iterable[tuple[str, str]]:
         )
     parts = [f"{part}_variable" for part in LIBPQ_PARTS if part != "host"]
     given = [word for word in parts if getattr(service, word)]
+    if service.url_variables:  # a URL may leave the login to variables of its own, as Spring does
+        given = [word for word in given if word not in ("user_variable", "password_variable")]
     if given and not service.host_variable:
         yield f"`{'`, `'.join(given)}` without `host_variable`", "name the variable that holds the host"
     if service.host_variable and not (service.database_variable or service.database):

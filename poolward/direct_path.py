@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
 from pyinfra.api import Host
 
-from poolward import closing, inventory, moving, observe, remote, service, shell, trial, watch, witness
+from poolward import closing, evidence, inventory, moving, observe, remote, service, shell, trial, watch, witness
 from poolward.closing import Path
 from poolward.dsn import Connection
 from poolward.errors import PoolwardError
-from poolward.fleet import Server
+from poolward.fleet import Fleet, Server
 from poolward.moving import Move, Run
 from poolward.observed import ServiceState, sections
 from poolward.service import Address
+from poolward.watch import Look
 
 Action = Literal["close", "open"]
 _DONE: dict[Action, str] = {"close": "closed", "open": "opened"}
@@ -131,7 +133,8 @@ def closable(
         for name in by_service.keys() - names
         for knock in by_service[name]
     }
-    seen = watch.look(run.state, run.fleet, witness.asked(run.fleet.services)).seen
+    look = watch.look(run.state, run.fleet, witness.asked(run.fleet.services))
+    seen = look.seen
     plan = DirectPaths(run, "close")
     found: list[Path] = []
     contained = {move.service.name for move in moves if move.service.compose_service}
@@ -149,7 +152,10 @@ def closable(
             plan.left.append(f"the path of {knock.service}, a Unix socket")
         elif knock.host.name in run.fleet.poolers:
             plan.left.append(f"{path}: the pooler on {knock.host.name} connects from there, too")
-        elif reason := closing.needed(path, seen, _of_host(direct, knock.host.name)):
+        elif reason := (
+            closing.needed(path, seen, _of_host(direct, knock.host.name))
+            or closing.needed_later(path, _staying(run.fleet, look, knock.host.name))
+        ):
             plan.left.append(f"{path}: {reason}")
         elif not run.fleet.servers[knock.server].manage_hba:
             plan.left.append(f"{path}: pg_hba.conf is yours (pgbouncer_manage_hba). To close it: {path.line}")
@@ -163,6 +169,23 @@ def closable(
 
 def _of_host(direct: Mapping[tuple[str, str, str], str], host: str) -> dict[tuple[str, str], str]:
     return {(server, role): name for (server, role, where), name in direct.items() if where == host}
+
+
+def _staying(fleet: Fleet, look: Look, host: str) -> dict[str, set[str]]:
+    """The roles of the services on a host that are declared to stay direct, by their settings and their sessions."""
+    found: dict[str, set[str]] = {}
+    for declared in fleet.services:
+        if declared.moves or declared.host != host:
+            continue
+        roles = found.setdefault(declared.name, set())
+        if not declared.owner:
+            continue
+        census = evidence.census(look.seen, host, declared.owner)
+        roles |= {session.backend.role for session in census.direct}
+        with suppress(PoolwardError):  # it need not say where its settings are
+            said = moving.variables(declared, look.applications[host].services[declared.name])
+            roles |= {one.user for one in service.settings_of(declared, said).values()}
+    return found
 
 
 def openable(run: Run, moves: Sequence[Move], states: Mapping[str, ServiceState], only: Iterable[str]) -> DirectPaths:

@@ -43,6 +43,15 @@ def of_containers(moves: Sequence[Move], states: Mapping[str, ServiceState]) -> 
     return said
 
 
+def of_stopped(moves: Sequence[Move], states: Mapping[str, ServiceState]) -> list[str]:
+    """What a way back starts that is down now: it ran when it was moved, and only what runs proves a way back."""
+    return [
+        f"{one.service.name} does not run ({process.told}) and will be started"
+        for one in moves
+        if (process := states[one.service.name].process) and moving.is_stopped(one, states[one.service.name])
+    ]
+
+
 def _refusals(one: Move, state: ServiceState, seen: Survey) -> list[Problem]:
     """What the poolers would turn away or drop in silence of this service's connections."""
     found: list[Problem] = []

@@ -93,6 +93,7 @@ class Lease:
             "who": getpass.getuser(),
             "machine": socket.gethostname(),
             "boot": _boot(),
+            "processes": _processes(),
             "pid": os.getpid(),
             "started": _started(os.getpid()),
             "why": self.why,
@@ -117,8 +118,31 @@ def _is_gone(says: str) -> bool:
         pid, started = int(holder["pid"]), str(holder["started"])
     except (ValueError, KeyError, TypeError):
         return False
-    same_machine = holder.get("machine") == socket.gethostname() and _boot() == holder.get("boot") != ""
-    return same_machine and _started(pid) != started
+    here = (socket.gethostname(), _boot(), _processes())
+    if (holder.get("machine"), holder.get("boot"), holder.get("processes")) != here or not here[1]:
+        return False
+    if now := _started(pid):
+        return now != started
+    return _has_ended(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is surely no more; /proc may show only one's own (hidepid), and a zombie has ended."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return Path(f"/proc/{pid}/stat").exists()
+
+
+def _processes() -> str:
+    """Among whose processes a pid means one: containers under one host name each have their own."""
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return ""
 
 
 def _boot() -> str:

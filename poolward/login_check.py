@@ -21,7 +21,9 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     start = time.monotonic()
     try:
         with psycopg.connect(
-            **request["keywords"], connect_timeout=SECONDS, prepare_threshold=0 if request["prepare"] else None
+            **libpqs_own(request["keywords"]),
+            connect_timeout=SECONDS,
+            prepare_threshold=0 if request["prepare"] else None,
         ) as connection:
             for _ in range(3):
                 # Each in a transaction of its own: in transaction mode the next one may meet another server connection.
@@ -43,6 +45,12 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "seen_from": row[3],
         "milliseconds": took,
     }
+
+
+def libpqs_own(keywords: dict[str, Any]) -> dict[str, Any]:
+    """Without what only another driver knows: a pool's size, a schema, a cache of statements."""
+    known = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    return {name: value for name, value in keywords.items() if name in known}
 
 
 def _connection_free(text: str, request: dict[str, Any]) -> str:

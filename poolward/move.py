@@ -14,7 +14,6 @@ from poolward.acceptance import SETTLE_SECONDS, unfit
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
 from poolward.moving import Move, variables
-from poolward.observed import ServiceState
 from poolward.running import Proof
 from poolward.shell import services
 from poolward.witness import Witnessed
@@ -90,7 +89,7 @@ def _walk(move: Move, seen: Witnessed) -> Proof:
     """Step after step, each decided on what is then true on the host; returns the proof."""
     done: list[moves.Step] = []
     while True:
-        step = _next_step(move, seen.state)
+        step = _next_step(move, seen)
         if step in done:
             return _had_no_effect(move, seen, step)
         done.append(step)
@@ -125,11 +124,12 @@ def after_restart(move: Move) -> Witnessed:
         gevent.sleep(soaking.INTERVAL)
 
 
-def _next_step(move: Move, state: ServiceState) -> moves.Step:
+def _next_step(move: Move, seen: Witnessed) -> moves.Step:
     try:
-        return moves.next_step(move.position(state), move.goal)
+        return moves.next_step(move.position(seen.state, seen.census), move.goal)
     except ValueError as error:
-        raise PoolwardError(f"It cannot go on: {error}.", f"Correct {state.path} on {move.service.host}.") from error
+        hint = f"Correct {seen.state.path} on {move.service.host}."
+        raise PoolwardError(f"It cannot go on: {error}.", hint) from error
 
 
 def _had_no_effect(move: Move, seen: Witnessed, step: moves.Step) -> Proof:

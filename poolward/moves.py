@@ -21,7 +21,8 @@ class Position:
     settings: Settings
     """What its settings file says; `mixed` when only some of its variables are rewritten."""
     restarted: bool
-    """Whether its process was started after the settings were changed last."""
+    """Whether what runs of it runs with these settings; where no move was begun, and nothing of it is seen at the
+    other end, it is left as it is: stopped, or with a file that somebody touched."""
     unproved: bool
     """Whether a move or its way back was begun and never proved."""
 

@@ -9,6 +9,7 @@ from pyinfra.api import Host, State
 
 from poolward import env_file, inventory, target
 from poolward.errors import PoolwardError
+from poolward.evidence import Census
 from poolward.fleet import Fleet
 from poolward.journal import Journal
 from poolward.lease import Lease
@@ -112,19 +113,28 @@ class Move:
         """Journal a step here, and return its line for the host."""
         return self.run.journal.write(step, self.service.name, **facts)
 
-    def position(self, state: ServiceState) -> Position:
-        """Where the service stands, by its settings, its process and the mark beside its settings."""
+    def position(self, state: ServiceState, census: Census | None = None) -> Position:
+        """Where the service stands: its settings, its process, the mark beside its settings, and its sessions."""
         says = target.standing(self.service, variables(self.service, state), self.run.fleet, self.resolved)
         # A write that broke off left nobody knows what: all of it is written anew.
         says = "mixed" if state.unfinished is not None else says
         # What was put back is where it belongs, wherever that leads.
         says = self.goal if self.restored and state.unfinished is None else says
-        return Position(says, is_restarted(self.service, state), state.unproved is not None)
+        restarted = is_restarted(self.service, state)
+        if state.unproved is None and not restarted:
+            # Nothing was begun here. The times of a file tell of chmod and of staged edits, too; sessions do not.
+            restarted = census is None or not (census.direct if says == "pooled" else census.pooled)
+        return Position(says, restarted, state.unproved is not None)
 
 
 def is_restarted(declared: Service, state: ServiceState) -> bool:
     """Whether no process of it is older than its settings; one that lives now and then may have none at all."""
     return state.runs_with_settings or (declared.now_and_then and not state.has_old_process)
+
+
+def is_stopped(move: Move, state: ServiceState) -> bool:
+    """Whether it is down, and nothing but a restart for its move would start it."""
+    return not move.service.now_and_then and state.process is not None and state.process.stopped
 
 
 def variables(declared: Service, state: ServiceState) -> dict[str, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 
 from pyinfra.api import State
 
 from poolward import env_file, inventory, remote, service, shell, survey
+from poolward.errors import PoolwardError
 from poolward.fleet import Fleet
 from poolward.observed import ServiceState
 from poolward.service import Service
@@ -25,8 +27,10 @@ def resolved(
         wanted = names.setdefault(_place(declared), set())
         found = states[declared.name]
         for file in filter(None, (found.text, found.before)):
-            connections = service.settings_of(declared, env_file.variables(file.content)).values()
-            wanted |= {connection.host for connection in connections}
+            # Who reads the settings for themselves says what is wrong with them, and it is this service's alone.
+            with suppress(PoolwardError):
+                connections = service.settings_of(declared, env_file.variables(file.content)).values()
+                wanted |= {connection.host for connection in connections}
         if declared.compose_service:
             wanted |= {server.address for server in fleet.servers.values()}
             wanted |= {one.runtime.network_name or one.hostname for one in fleet.poolers.values()}

@@ -27,7 +27,7 @@ from poolward import (
 from poolward.budget_moves import AfterMove, Mover
 from poolward.cutover import Cutover
 from poolward.errors import PoolwardError, Problem, Refused
-from poolward.evidence import Seen
+from poolward.evidence import Census
 from poolward.fleet import Fleet
 from poolward.journal import Journal
 from poolward.lease import Lease
@@ -80,7 +80,10 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
     if problems:
         raise Refused(f"The {what} cannot begin; nothing was changed.", problems)
     back = [one for one in now if goal == "direct" and every.states[one.service.name].unproved is None]
-    brought = tuple(hindrances.of_containers(back, every.states))
+    brought = (
+        *hindrances.of_containers(back, every.states),
+        *hindrances.of_stopped(now if goal == "direct" else (), every.states),
+    )
     unknown = not_scanned if goal == "pooled" and now else ()
     return Cutover(every.run, goal, now, skipped, later, bills, unknown, brought)
 
@@ -112,10 +115,11 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
         soaked = replace(declared, soak=options.soak) if options.soak is not None else declared
         try:
             one = _move(run, goal, soaked, states[declared.name], meanings[declared.name])
-            if moves.next_step(one.position(states[declared.name]), goal) == "done":
+            census = evidence.census(look.seen, declared.host, declared.owner)
+            if moves.next_step(one.position(states[declared.name], census), goal) == "done":
                 done.add(declared.name)
-            elif untold := _untold(one, states[declared.name], look.seen):
-                problems[declared.name] = [untold]
+            elif hindered := _stopped(one, states[declared.name]) or _untold(one, states[declared.name], census):
+                problems[declared.name] = [hindered]
             found.append(one)
         except Refused as refused:
             problems[declared.name] = list(refused.problems)
@@ -124,7 +128,16 @@ def every_move(state: State, fleet: Fleet, goal: Goal, options: Options, say: Ca
     return Every(run, tuple(found), states, frozenset(done), problems)
 
 
-def _untold(one: Move, state: ServiceState, seen: Seen) -> Problem | None:
+def _stopped(one: Move, state: ServiceState) -> Problem | None:
+    """Why a service that was stopped does not move: a move ends in a restart, and would start it."""
+    if one.goal == "direct" or state.unproved is not None or not moving.is_stopped(one, state):
+        return None
+    assert state.process
+    hint = "start it; or leave it out, and name the others with --data only=…"
+    return Problem(one.service.where, f"it does not run ({state.process.told}), and a move would start it", hint)
+
+
+def _untold(one: Move, state: ServiceState, census: Census) -> Problem | None:
     """Why the sessions of a service that is still direct could not be told: from a container, or to a server far away.
 
     Where addresses are translated on the way there, a session past the pooler would look like none at all.
@@ -132,7 +145,7 @@ def _untold(one: Move, state: ServiceState, seen: Seen) -> Problem | None:
     far = any(one.run.fleet.servers[end.server].hostless for end in one.targets.values())
     if one.goal == "direct" or state.unproved is not None or not (far or one.service.compose_service):
         return None
-    if told := acceptance.untold(evidence.census(seen, one.service.host, one.service.owner)):
+    if told := acceptance.untold(census):
         hint = "without that proof it is yours to move by hand; where a connection was only just opened, run it again"
         return Problem(one.service.where, told, hint)
     return None

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+from pydantic import SecretStr
+
 from poolward import dsn
 from poolward.dsn import Connection
 from poolward.dsn_sockets import is_socket
@@ -141,7 +143,7 @@ def settings_of(service: Service, variables: Mapping[str, str]) -> dict[str, Con
             if not variables.get(name):
                 raise _unset(name, variables)
             if service.url_variables:
-                connection = dsn.parse(variables[name], around)
+                connection = _with_login(service, variables, dsn.parse(variables[name], around))
             else:
                 connection = _of_parts(service, variables, around)
             found[name] = _completed(service, connection)
@@ -201,6 +203,18 @@ def _of_parts(service: Service, variables: Mapping[str, str], around: Mapping[st
     }
     found = Connection.of("variables", {**around, **login})
     return replace(found, inherited=frozenset(found.parameters))
+
+
+def _with_login(service: Service, variables: Mapping[str, str], connection: Connection) -> Connection:
+    """With the user and the password that stand in variables beside the URL, where that is silent (Spring)."""
+    user, password = (variables.get(name, "") for name in (service.user_variable, service.password_variable))
+    if user and connection.user and user != connection.user:
+        raise PoolwardError(f"It says {connection.user}, and {service.user_variable} says {user}.", "Keep one.")
+    return replace(
+        connection,
+        user=connection.user or user,
+        password=connection.password or (SecretStr(password) if password else None),
+    )
 
 
 def _completed(service: Service, connection: Connection) -> Connection:

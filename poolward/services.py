@@ -127,11 +127,11 @@ def _standing(
         return "mixed", f"{len(census.direct)} sessions past the pooler: {census.direct[0]}"
     if says == "direct" and census.pooled:
         return "mixed", "its settings name the server, but it has sessions through a pooler"
-    if not moving.is_restarted(declared, state):
-        return "half-moved", "its settings were changed after it was started"
     if state.unproved is not None:
         if says != "pooled":
             return "half-moved", cut_off
+        if not moving.is_restarted(declared, state):
+            return "half-moved", "its settings were changed after it was started"
         seen = "its sessions are seen now" if census.pooled else "nobody has seen it run since it was moved"
         return "pooled, not proved", seen
     return says, ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from poolward.target import Target
 _SECONDS = 40
 # How libpq calls what a JDBC URL says; what only a driver knows is left out.
 _LIBPQ_NAMES = {"ApplicationName": "application_name", "sslmode": "sslmode", "options": "options"}
+_SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 # What would lead the login elsewhere than through the tunnel, or is the tunnel's own.
 _NOT_TAKEN_OVER = frozenset(
     {"host", "hostaddr", "port", "dbname", "user", "password", "connect_timeout", "passfile", "requirepeer"}
@@ -87,7 +89,10 @@ def log_in(
 def _parameters(connection: Connection) -> dict[str, str]:
     if connection.shape == "jdbc":
         return {_LIBPQ_NAMES[name]: value for name, value in connection.parameters.items() if name in _LIBPQ_NAMES}
-    return {name: value for name, value in connection.parameters.items() if name not in _NOT_TAKEN_OVER}
+    found = {name: value for name, value in connection.parameters.items() if name not in _NOT_TAKEN_OVER}
+    if found.get("ssl") in _SSL_MODES:  # asyncpg's name for it
+        found.setdefault("sslmode", found["ssl"])
+    return found
 
 
 def _answer(request: Mapping[str, object]) -> dict[str, object]:
@@ -99,6 +104,8 @@ def _answer(request: Mapping[str, object]) -> dict[str, object]:
             text=True,
             timeout=_SECONDS,
             check=False,
+            # The service's settings count, and not what this person's own environment adds to a connection.
+            env={name: value for name, value in os.environ.items() if not name.startswith("PG")},
         )
         answer: dict[str, object] = json.loads(done.stdout)
     except subprocess.TimeoutExpired:
@@ -110,6 +117,11 @@ def _answer(request: Mapping[str, object]) -> dict[str, object]:
 
 
 def _hint(error: str) -> str:
+    if "certificate" in error or "private key" in error:
+        return (
+            "The login is made on this machine: a certificate that the service's settings name has to be here under "
+            "the same path. Nothing was changed."
+        )
     if "prepared statement" in error:
         return (
             "PgBouncer carries prepared statements over transactions from 1.21 on, with max_prepared_statements. Say "

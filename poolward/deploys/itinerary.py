@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from math import inf
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -42,13 +43,22 @@ def of(state: State, goal: Goal) -> Cutover:
 def options(state: State) -> Options:
     """What `--data` of this run says; raises PoolwardError."""
     data = next(iter(state.inventory)).data
-    only = str(data.get("only") or "")
-    pause, soak = data.get("pause_after"), data.get("soak")
+    return parsed(data.get("only"), data.get("pause_after"), data.get("soak"))
+
+
+def parsed(only: object, pause: object, soak: object) -> Options:
+    """The options as they were given, None where one was not; raises PoolwardError."""
+    names = tuple(name.strip() for name in str(only or "").split(",") if name.strip())
+    if only is not None and not names:
+        # An empty shell variable must not stand for the whole fleet.
+        raise PoolwardError(
+            "`only` names no service.", "--data only=worker,cron names them; leave it out for all of them."
+        )
     try:
-        if (pause is not None and int(str(pause)) < 1) or (soak is not None and not float(str(soak)) >= 0):
-            raise ValueError("too small")
+        if (pause is not None and int(str(pause)) < 1) or (soak is not None and not 0 <= float(str(soak)) < inf):
+            raise ValueError("out of range")
         return Options(
-            tuple(name.strip() for name in only.split(",") if name.strip()),
+            names,
             int(str(pause)) if pause is not None else None,
             float(str(soak)) if soak is not None else None,
             _inventory(),

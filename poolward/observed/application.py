@@ -37,6 +37,8 @@ class Process:
     """What is another number after a restart."""
     restart_seconds: float = 0.0
     """What its stop and its start may take together by their own bounds, where they have any; may be infinite."""
+    stopped: bool = False
+    """Whether it is down, and nothing is about to start it again."""
 
 
 @dataclass(frozen=True)
@@ -179,32 +181,37 @@ def _process(name: str, found: Mapping[str, list[str]]) -> Process | None:
 
 def _unit(lines: list[str]) -> Process:
     one = dict(line.split("=", 1) for line in lines if "=" in line)
-    started = _timestamp(one.get("ExecMainStartTimestamp", "")) if one["MainPID"] != "0" else None
+    active = one["ActiveState"] == "active"
+    # A unit may be at work without a main process: a script that started one and ended, a daemon that forked twice.
+    since = "ExecMainStartTimestamp" if one["MainPID"] != "0" else "InactiveExitTimestamp" if active else ""
+    started = _timestamp(one.get(since, ""))
     return Process(
         told=f"{one['Id']} is {one['ActiveState']} ({one['SubState']})",
-        running=one["ActiveState"] == "active" and started is not None,
+        running=active and started is not None,
         started=started,
         incarnation=started,
         # Its stop signal has the first bound, and SIGKILL after that another one (systemd.kill).
         restart_seconds=2 * _time_span(one.get("TimeoutStopUSec", "")) + _time_span(one.get("TimeoutStartUSec", "")),
+        stopped=one["ActiveState"] in ("inactive", "failed"),
     )
 
 
 def _contained(containers: Sequence[Container]) -> Process:
     """A service is as well as the container that is worst off."""
     if not containers:
-        return Process("it has no container", running=False, started=None, incarnation=None)
+        return Process("it has no container", running=False, started=None, incarnation=None, stopped=True)
     worst = min(containers, key=lambda one: one.running)
     begun = [_rfc3339(one.started) for one in containers if one.running]
     oldest = min(begun, default=None)
+    stopped = worst.status not in ("running", "restarting")
     told, patience = f"the container {worst.name} is {worst.status}", max(one.stop_timeout for one in containers)
-    return Process(told, worst.running, oldest, max(begun, default=None), patience)
+    return Process(told, worst.running, oldest, max(begun, default=None), patience, stopped)
 
 
 def _processes(rows: list[list[str]]) -> Process:
     """From the pid of each process, when it was started in ticks since the host was, and in seconds of the epoch."""
     if not rows:
-        return Process("none of its processes is there", running=False, started=None, incarnation=None)
+        return Process("none of its processes is there", running=False, started=None, incarnation=None, stopped=True)
     oldest = min(rows, key=lambda row: int(row[1]))
     pids = ", ".join(row[0] for row in rows)
     return Process(f"it runs as {pids}", running=True, started=float(oldest[2]), incarnation=float(oldest[1]))

@@ -241,11 +241,27 @@ def _translation(line: str) -> tuple[tuple[Endpoint, Endpoint], Endpoint]:
     return (local, peer), outside
 
 
+_INTERPRETERS_OWN = ("-m", "-u", "-B", "-I", "-jar")
+_INTERPRETER = re.compile(r"(\S*/)?(python|pypy|java)[\d.]*$")
+_PATH_OR_MODULE = re.compile(r"[\w./-]*/[\w./-]*|[A-Za-z_]\w*(\.[A-Za-z_]\w*)+")
+_TELLING = re.compile(r"://|@|=|passw|secret|token|^-", re.IGNORECASE)
+
+
 def told(command_line: str) -> str:
-    """A command line as far as it can be shown: the program and its script, nothing that may hold a secret."""
-    words = command_line.split()
-    safe = [word for word in words[:3] if not re.search(r"://|@|=|password|^-", word, re.IGNORECASE)]
-    return " ".join(safe)
+    """A command line as far as it can be shown: the program and its script, nothing that may hold a secret.
+
+    What follows an option may be its value, so that nothing behind the first one is shown; an interpreter's own are
+    passed over, and what it runs is a path or a module.
+    """
+    program, *words = command_line.split() or [""]
+    shown = [program] if not _TELLING.search(program) else []
+    for word in words[:3]:
+        if word in _INTERPRETERS_OWN and _INTERPRETER.match(program):
+            continue
+        if not _PATH_OR_MODULE.fullmatch(word) or _TELLING.search(word):
+            break
+        shown.append(word)
+    return " ".join(shown)
 
 
 def _backend(row: Mapping[str, object], host: str) -> Backend:

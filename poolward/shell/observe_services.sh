@@ -4,7 +4,7 @@
 #   poolers), health_timeout (seconds), with_ancestors (of the processes with a connection), with_containers
 file() { # file PATH: owner, group, mode and time of the last change, and the bytes, of which nothing is printed
     [ -f "$1" ] || return 0
-    stat -c '%U %G %a' "$1"
+    stat -c '%u %g %a' "$1" # a group's name may have a blank in it
     find "$1" -maxdepth 0 -printf '%C@\n'
     base64 -w0 "$1"
     printf '\n'

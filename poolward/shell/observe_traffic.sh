@@ -16,7 +16,8 @@ date +%s.%N
 console ${where% *} ${where##* } -c '\echo @clients' -c 'SHOW CLIENTS' -c '\echo @servers' -c 'SHOW SERVERS' \
     -c '\echo @pools' -c 'SHOW POOLS'
 section log
+# Where its log goes to a journal a line begins with C-, else with the time, the process and the level.
 if [ "$since" != 0 ]; then
-    log_since "$since" | tail -n 2000 | grep -E '^C-.*(pooler error|login failed)|ERROR|FATAL' | tail -n 200 || :
+    log_since "$since" | tail -n 2000 | grep -E 'C-[^ ]* .*(pooler error|login failed)|ERROR|FATAL' | tail -n 200 || :
 fi
 section end

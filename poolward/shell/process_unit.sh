@@ -4,7 +4,7 @@ process_unit() {
     show_process() {
         section "unit $name"
         systemctl show "$unit" --timestamp=us+utc -p Id -p ActiveState -p SubState -p MainPID -p ExecMainStartTimestamp \
-            -p TimeoutStartUSec -p TimeoutStopUSec
+            -p InactiveExitTimestamp -p TimeoutStartUSec -p TimeoutStopUSec
         section "members $name"
         processes
     }

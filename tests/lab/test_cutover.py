@@ -140,6 +140,27 @@ def test_a_second_direct_connection_is_named_and_the_move_is_taken_back(lab: Lab
     assert rollback("dashboard_api").returncode == 0
 
 
+@pytest.fixture
+def start_it_again(lab: Lab) -> Iterator[None]:
+    yield
+    on(lab, "app1", f"systemctl start {UNIT}")
+    until("worker has sessions again", lambda: direct(lab, NAME) > 0, timeout=20)
+
+
+@pytest.mark.usefixtures("start_it_again")
+def test_what_was_stopped_or_only_touched_is_neither_started_nor_restarted(lab: Lab) -> None:
+    other = "systemctl show dashboard-api.service -p MainPID --value"
+    before = on(lab, "app1", f"systemctl stop {UNIT}; chmod 600 /etc/worker/env /etc/dashboard_api/env; {other}")
+    run = rollback(NAME, "dashboard_api")
+    assert (run.returncode, run.totals["success"]) == (0, 0), run.text
+    assert on(lab, "app1", other) == before
+    run = cutover(NAME)
+    assert run.returncode == 1
+    assert f"it does not run ({UNIT} is inactive (dead)), and a move would start it" in run.text
+    assert on(lab, "app1", f"systemctl is-active {UNIT} || true").strip() == "inactive"
+    assert beside(lab, NAME) == ["env"]
+
+
 def test_a_second_operator_is_refused_with_who_holds_the_fleet_and_why(lab: Lab) -> None:
     holder = {"who": "alice", "machine": "elsewhere", "boot": "x", "pid": 7, "started": "1", "why": "run a cutover"}
     holder["since"] = time.time()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from poolward import steps
+from poolward import moves, steps
 from poolward.errors import PoolwardError
-from poolward.moving import is_restarted, variables
+from poolward.evidence import Census
+from poolward.moves import Position
+from poolward.moving import Move, Run, is_restarted, variables
 from poolward.observed import ApplicationState, Unreadable
-from poolward.observed.sessions import run_by_commands
+from poolward.observed.application import Process
+from poolward.observed.sessions import PooledClient, run_by_commands
 from poolward.service import Service
 from poolward.shell import SCRIPTS, services
+from tests.unit import samples
 
 SOCKET = 'users:(("python3",pid={pid},fd=5))'
 
@@ -60,6 +66,50 @@ def test_it_runs_with_its_settings_when_its_oldest_process_is_younger_than_them(
     state = host(*by_commands("web", changed=992)).services["web"]
     assert not is_restarted(Service("web", "app1"), state)
     assert is_restarted(Service("web", "app1", runs="now and then"), state)
+
+
+def unit(active: str, sub: str, pid: int, begun: str = "", since: str = "") -> Process:
+    said = ["@service web", "@unit web", "Id=web.service", f"ActiveState={active}", f"SubState={sub}", f"MainPID={pid}"]
+    stamp = "Mon 2026-11-23 09:16:{} UTC"
+    said += [f"ExecMainStartTimestamp={stamp.format(begun) if begun else ''}"]
+    process = host(*said, f"InactiveExitTimestamp={stamp.format(since) if since else ''}").services["web"].process
+    assert process
+    return process
+
+
+def test_a_unit_without_a_main_process_runs_as_long_as_it_is_active() -> None:
+    """A script that starts a daemon and ends (RemainAfterExit), or a daemon that systemd cannot guess."""
+    first, second = (unit("active", "exited", 0, "22.1", since) for since in ("22.5", "23.5"))
+    assert first.running
+    assert first.started
+    assert first.incarnation != second.incarnation
+    assert unit("active", "running", 7, "22.5", "22.1").started == first.started
+    assert not unit("failed", "failed", 0, "22.1", "22.1").running
+
+
+def test_what_comes_back_by_itself_is_not_stopped() -> None:
+    assert unit("inactive", "dead", 0).stopped
+    assert unit("failed", "failed", 0).stopped
+    assert not unit("activating", "auto-restart", 0).stopped
+    assert not unit("active", "running", 7, "22.5").stopped
+    gone = host(*by_commands("web")).services["web"].process
+    assert gone
+    assert gone.stopped
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_file_that_somebody_touched_restarts_nothing_and_sessions_at_the_other_end_do(marked: bool) -> None:
+    """The mark of a move makes its file's time count; without one, only where its sessions are."""
+    url = "DATABASE_URL=postgresql://app:x@192.0.2.11:5432/tracksolid_db\n"
+    told = by_commands("web", "7 100 991.000", settings=url, changed=992)
+    told += ['{"goal": "direct"}'] if marked else []
+    state = host(*told).services["web"]
+    declared = Service("web", "app1", url_variables=("DATABASE_URL",), processes_command=("x",), pooler="pool1")
+    move = Move(cast(Run, SimpleNamespace(state=None, fleet=samples.lab())), declared, "direct", {}, {}, {})
+    client = PooledClient("tracksolid_db", "app", None, 7, "", False, 0)
+    assert move.position(state, Census()) == Position("direct", not marked, marked)
+    assert not move.position(state, Census(pooled=(client,))).restarted
+    assert moves.next_step(move.position(state, Census()), "direct") == ("restart" if marked else "done")
 
 
 def test_settings_whose_write_broke_off_are_those_that_were_to_be_written() -> None:

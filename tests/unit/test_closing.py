@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolward import closing
 from poolward.closing import Path
-from poolward.observed import Endpoint, HbaRule, PooledServer
+from poolward.direct_path import _staying
+from poolward.observed import ApplicationState, Endpoint, HbaRule, PooledServer
+from poolward.watch import Look
+from tests.unit import samples
 from tests.unit.test_evidence import APP, DB, POOL, backend, client, seen, socket
 
 PATH = Path("db1", "postgres", APP, ("web",))
@@ -36,6 +42,31 @@ def test_a_service_that_is_still_direct_needs_it():
     look = seen([MOVED], [], [client(40002)], [])
     assert closing.needed(PATH, look, {("db1", "postgres"): "cron"}) == "cron is direct, with the same role"
     assert closing.needed(PATH, look, {("db1", "other"): "cron", ("db2", "postgres"): "cron"}) == ""
+
+
+def test_a_service_that_stays_direct_needs_it_though_it_is_not_connected_now():
+    path = Path("db1", "postgres", APP, ("web",))
+    assert closing.needed_later(path, {"mcp": {"other"}, "audit": {"one", "two"}}) == ""
+    assert closing.needed_later(path, {"mcp": {"other", "postgres"}}) == "mcp stays direct, with the same role"
+    assert "mcp stays direct, and its role is not known" in closing.needed_later(path, {"mcp": ()})
+
+
+def test_the_roles_of_what_stays_direct_are_read_from_its_settings_and_its_sessions():
+    fleet = samples.lab()  # analytics_mcp stays direct on app2
+    url = base64.b64encode(b"DATABASE_URL=postgresql://mcp_ro:x@192.0.2.11/shop\n").decode()
+    told = ["@service analytics_mcp", "@settings analytics_mcp", "root root 600", "1", url, "@sockets", "@processes"]
+
+    def roles(lines, sockets, backends):
+        application = ApplicationState.parse(["@clock", "1000", *lines, "@end"])
+        look = seen(sockets, backends, [], [])
+        look = replace(look, sockets={"app2": look.sockets["app1"]})
+        return _staying(fleet, Look({"app2": application}, look), "app2")
+
+    here = socket("analytics-mcp.service", 40001, DB)
+    assert roles(told, [], []) == {"analytics_mcp": {"mcp_ro"}}
+    assert roles(told, [here], [backend(2, here.local)]) == {"analytics_mcp": {"mcp_ro", "postgres"}}
+    assert roles([told[0], *told[5:]], [], []) == {"analytics_mcp": set()}
+    assert _staying(fleet, Look({}, seen([], [], [], [])), "app1") == {}
 
 
 def test_whoever_is_connected_needs_it_and_a_pooled_session_does_not():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import re
+import subprocess
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -21,6 +23,7 @@ from poolward.observed.sessions import (
     read_sockets,
     told,
 )
+from poolward.shell import SCRIPTS
 
 APP, POOL, DB = "10.0.0.31", "10.0.0.21", "10.0.0.11"
 
@@ -137,10 +140,33 @@ def test_sockets_are_read_as_ss_prints_them() -> None:
     ]
 
 
+def test_a_complaint_is_seen_wherever_the_pooler_logs_to() -> None:
+    """To a journal without a prefix of its own (JOURNAL_STREAM), in a container with the time, process and level."""
+    script = (SCRIPTS / "observe_traffic.sh").read_text()
+    choice = re.search(r"grep -E '[^']+'", script)
+    assert choice
+    complaint = "C-0x1: shop/postgres@10.0.0.31:40000 pooler error: query_wait_timeout"
+    refusal = "C-0x2: shop/postgres@10.0.0.31:40001 login failed: db=shop user=postgres"
+    closing = "C-0x3: shop/postgres@10.0.0.31:40002 closing because: client close request (age=1s)"
+    for before in ("", "2026-11-23 09:16:22.726 UTC [1] WARNING "):
+        lines = [f"{before}{line}" for line in (complaint, closing, refusal)]
+        said = subprocess.run(
+            ["sh", "-c", choice[0]], input="\n".join(lines), capture_output=True, text=True, check=True
+        )
+        assert said.stdout.splitlines() == [lines[0], lines[2]]
+
+
 def test_a_command_line_is_told_without_what_may_be_a_secret() -> None:
     assert told("python /srv/report.py --dsn postgres://u:secret@h/db") == "python /srv/report.py"
     assert told("psql postgres://u:secret@h/db") == "psql"
     assert told("app PGPASSWORD=x --password y") == "app"
+    assert told("worker --password hunter2 run") == "worker"
+    assert told("/opt/app -p S3cret") == "/opt/app"
+    assert told("/opt/app hunter2 /srv/app.py") == "/opt/app"
+    assert told("/opt/app -u pass/word") == "/opt/app"
+    assert told("python3 -u -m shop.worker --token abc") == "python3 shop.worker"
+    assert told("/usr/bin/java -jar /opt/shop.jar x") == "/usr/bin/java /opt/shop.jar"
+    assert told("") == ""
 
 
 def test_a_session_over_the_servers_own_unix_socket_is_direct() -> None:

@@ -36,12 +36,20 @@ class Host:
     @property
     def position(self) -> Position:
         says: Settings = "mixed" if self.torn else self.settings
-        return Position(says, self.fresh and not self.torn and self.process is not None, self.unproved)
+        if self.unproved:
+            return Position(says, self.fresh and not self.torn and self.process is not None, True)
+        # Nothing was begun: sessions alone tell, of a process that is there.
+        return Position(says, self.process in (None, self.settings), False)
 
     @property
     def original(self) -> bool:
         """Whether what the settings say now is the way back."""
         return not self.unproved or self.position.settings == "direct"
+
+    @property
+    def down(self) -> bool:
+        """Whether it does not run, and no move of it is under way that a restart would belong to."""
+        return self.process is None and not self.unproved
 
     def whole(self, goal: Goal) -> bool:
         return (self.settings, self.process, self.unproved, self.torn, self.fresh) == (goal, goal, False, False, True)
@@ -53,7 +61,9 @@ class Host:
 
 
 def changes(host: Host, goal: Goal) -> list[Host]:
-    """The host after each atomic change of the step that comes next."""
+    """The host after each atomic change of the step that comes next; what is down is refused before its move."""
+    if host.down and goal == "pooled":
+        return []
     step = next_step(host.position, goal)
     if step == "switch":
         kept = replace(host, before=host.settings) if goal == "pooled" and host.original else host
@@ -124,6 +134,9 @@ def test_whatever_faults_struck_one_more_run_ends_it_wholly_at_either_end() -> N
         assert host.settings == "direct" or host.before == "direct", "no moved setting without a way back"
         for goal in GOALS:
             end = [host, *walk(host, goal)][-1]
+            if host.down and (goal == "pooled" or host.settings == goal):
+                assert end == host, "what was stopped, and is where it belongs or may not move, is not started"
+                continue
             assert end.whole(goal), f"{host} to {goal} ends as {end}"
             assert next_step(end.position, goal) == "done"
 
