@@ -155,6 +155,7 @@ def _announce(seen: Survey) -> set[str]:
         if state.active and (not state.installed or wanted not in (None, state.package_version)):
             versions = f" from {state.package_version} to {wanted}" if state.installed else ""
             logger.warning(f"{name}: the {runtime.product} changes{versions}: {apply.EFFECT[runtime.upgrade]}")
+            pending.add(name)
         # Without psql on the host its console was not asked yet.
         silent = state.console is None and state.active and state.packages["postgresql-client"][1] == "installed"
         if state.version is None or (state.console is None and not silent):

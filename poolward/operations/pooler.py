@@ -116,8 +116,8 @@ def _with_old_secret(roles: Sequence[str], error: PoolwardError) -> PoolwardErro
     if not roles:
         return error
     told = (
-        f"PostgreSQL has the new secret of {', '.join(roles)} already: with the old one, soon nobody can log in through "
-        "this pooler. Mend this and deploy again."
+        f"PostgreSQL has the new secret of {', '.join(roles)} already: with the old one, soon nobody can log in "
+        "through this pooler. Mend this and deploy again."
     )
     return PoolwardError(error.message, f"{error.hint} {told}".strip())
 
