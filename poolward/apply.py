@@ -19,7 +19,7 @@ from poolward.settings import Version
 _SEVERITY: dict[Action, int] = {"none": 0, "reload": 1, "restart": 2, "recreate": 3, "start": 4}
 
 # What SHOW CONFIG says of the process itself, not of what was configured.
-_OF_THE_PROCESS = frozenset({"conffile", "job_name", "service_name"})
+_OF_THE_PROCESS = frozenset({"conffile", "service_name"})
 _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connections", "max_user_client_connections")
 # SHOW USERS repeats these of the row above where a role has none of its own (pgbouncer#1489; admin.c of 1.23 to 1.25).
 _REPEATED, _REPEATED_UNTIL = frozenset({"pool_size", "reserve_pool_size"}), Version(1, 26)
@@ -198,7 +198,7 @@ def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
         if settings.same(setting, intended, shown.value):
             continue
         # A line that leaves the file leaves its old value in the process where PgBouncer has no default to return to.
-        stays = key not in config.settings and not default
+        stays = key not in config.settings and not shown.default
         action: Action = "reload" if shown.changeable and not stays else "restart"
         yield Difference(key, shown.value or "(empty)", settings.text(setting, intended) or "(empty)", action)
 

@@ -18,15 +18,18 @@ from poolward import (
     declared_sections,
     declared_services,
     peers,
+    render,
 )
 from poolward.declared_knobs import Knobs
 from poolward.errors import PoolwardError, Problem, Refused
-from poolward.fleet import AUTH_ROLE, Fleet, Pooler, Server
+from poolward.fleet import AUTH_ROLE, PROBE_ROLE, Fleet, Pooler, Server
 from poolward.service import Service
 from poolward.settings import Version
 
 # Where a connection string stands in a host's data that this run alone looks by, and no deploy (`--dsn`).
 LOOKED_AT_BY = "--dsn"
+# PostgreSQL cuts off what is longer (NAMEDATALEN).
+_LONGEST_ROLE = 63
 
 
 def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[str]]) -> Fleet:
@@ -39,6 +42,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     knobs |= {name: declared_knobs.read(name, hosts[name], problems) for name in pooler_hosts if name not in knobs}
     poolers = {name: _pooler(name, hosts[name], knobs[name], servers, problems) for name in pooler_hosts}
     problems += _shared_auth_roles(servers)
+    problems += _auth_role_problems(servers.values())
     servers = {name: _with_auth_users(server, poolers.values()) for name, server in servers.items()}
     for name, pooler in poolers.items():
         own = tuple(servers[entry] for entry in dict.fromkeys(entry.server for entry in pooler.entries))
@@ -48,6 +52,7 @@ def read(hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Iterable[s
     problems += app_local.problems(poolers.values(), apps)
     local = [name for name, pooler in poolers.items() if pooler.app_local]
     services = declared_services.read(hosts, apps, pooler_hosts, problems, local)
+    problems += _auth_roles_of_services(servers.values(), services)
     problems += peers.problems(poolers)
     if not problems:  # the numbers in it are numbers
         problems += [problem for pooler in poolers.values() for problem in combinations.unlimited(pooler)]
@@ -133,6 +138,29 @@ def _shared_auth_roles(servers: Mapping[str, Server]) -> Iterable[Problem]:
                 f'give {name} its own: pgbouncer_auth_role = "{AUTH_ROLE}_{re.sub("[^a-z0-9_]", "_", name.lower())}"',
             )
         seen[server.auth_role] = name
+
+
+def _auth_role_problems(servers: Iterable[Server]) -> Iterable[Problem]:
+    for server in servers:
+        where, role, hint = server.name, server.auth_role, f'leave it out for "{AUTH_ROLE}"'
+        try:
+            render.userlist_txt({role: ""})
+        except PoolwardError as error:
+            yield Problem(where, f"pgbouncer_auth_role: {error.message}", hint)
+            continue
+        # Its secret lies in a file of that name.
+        if "/" in role or role.startswith((".", "pg_")) or len(role.encode()) > _LONGEST_ROLE:
+            yield Problem(where, f"pgbouncer_auth_role = {role!r} cannot name a role of the poolers' own", hint)
+        if role == PROBE_ROLE:
+            yield Problem(where, f"pgbouncer_auth_role = {role!r} is the role that proves logins", hint)
+
+
+def _auth_roles_of_services(servers: Iterable[Server], services: Iterable[Service]) -> Iterable[Problem]:
+    taken = {service.role: service.name for service in services if service.role}
+    for server in servers:
+        if server.auth_role in taken:
+            message = f"pgbouncer_auth_role = {server.auth_role!r} is the role of the service {taken[server.auth_role]}"
+            yield Problem(server.name, message, f'leave it out for "{AUTH_ROLE}": a deploy takes every right from it')
 
 
 def _pooler(

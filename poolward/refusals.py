@@ -6,9 +6,10 @@ from collections.abc import Iterable
 
 from pyinfra.api import Inventory
 
-from poolward import advice, auth_users, handing_over, secrets
+from poolward import advice, auth_role, auth_users, handing_over, secrets
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.inventory import in_limit
 from poolward.survey import Survey
 
 
@@ -25,9 +26,25 @@ def of(seen: Survey, inventory: Inventory, servers: Iterable[str]) -> list[Probl
     for name in servers:
         server, state = seen.fleet.servers[name], seen.servers[name]
         problems += advice.problems(seen.fleet, server, state, seen.networks(name), list(seen.poolers))
+        problems += _auth_role(seen, inventory, name)
         if server.hostless:
             problems += _handed_over(seen, name)
     return problems
+
+
+def _auth_role(seen: Survey, inventory: Inventory, name: str) -> list[Problem]:
+    """Read its secret, where it decides."""
+    server, state = seen.fleet.servers[name], seen.servers[name]
+    run = [pooler for pooler in seen.fleet.poolers if in_limit(inventory.state, pooler)]
+    outside = auth_role.served_from_outside(seen.fleet, server, run)
+    unknown = auth_role.unknown(server, state)
+    if server.hostless or not (unknown or outside):
+        return auth_role.somebody_elses(server, state, None)
+    try:
+        own = secrets.read(inventory.get_host(name), server)
+    except PoolwardError as error:
+        return [Problem(name, error.message, error.hint)]
+    return [*auth_role.somebody_elses(server, state, own), *auth_role.left_behind(server, own, outside)]
 
 
 def _handed_over(seen: Survey, name: str) -> list[Problem]:

@@ -81,6 +81,17 @@ class Survey:
             for name, state in self.poolers.items()
         }
 
+    def changing(self) -> dict[str, Version]:
+        """Per running pooler the version it gets, where the package's installation is itself the restart."""
+        return {
+            name: pooler.declared_version
+            for name, state in self.poolers.items()
+            if (pooler := self.fleet.poolers[name]).declared_version
+            and state.active
+            and pooler.runtime.upgrade == "restart"
+            and pooler.package_version not in (None, state.package_version)
+        }
+
     def versions(self) -> dict[str, Version | None]:
         """Per pooler the version it has or will get, None where that cannot be told yet."""
         return {name: self.version(name) for name in self.poolers}

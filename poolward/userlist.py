@@ -61,6 +61,13 @@ def entries(
     return {name: secret for name, secret in found.items() if secret}
 
 
+def outdated(config: PoolerConfig, wanted: Mapping[str, str], live: str | None) -> list[str]:
+    """The roles the pooler itself logs in with whose secret in the file is one that PostgreSQL no longer takes."""
+    today = _today(live)
+    own = [server.own_roles[0] for server in config.servers if server.auth_query or server.hostless]
+    return [role for role in own if role in today and today[role] != wanted.get(role)]
+
+
 def _of_password(password: str, *candidates: str) -> str:
     fitting = (verifier for verifier in candidates if scram.matches(verifier, password))
     return next(fitting, None) or scram.verifier(password)

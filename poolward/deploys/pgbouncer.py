@@ -14,15 +14,18 @@ from poolward.operations import database, pooler, stage
 
 @deploy("PgBouncer")
 def pgbouncer() -> None:
-    """Preflight, package, database side, configuration; each stage ends on every host before the next begins."""
+    """Preflight, package, database side, configuration; each stage ends on every host before the next begins.
+
+    Another version of a running PgBouncer restarts it: that waits for the pooler's turn to be configured and proved.
+    """
     state: State = ctx_state.get()
     host: Host = ctx_host.get()
     plan = preflight.plan(state)
     mine = host.name in plan.seen.poolers and inventory.in_limit(state, host.name)
 
-    if mine:
-        product = plan.fleet.poolers[host.name].runtime.product
-        pooler.package(host, plan.fleet, name=f"{product.capitalize()} installed, held, and fit for the settings")
+    changing = plan.seen.changing()
+    if mine and host.name not in changing:
+        _package(host, plan)
     stage.complete(name="Every pooler has its package")
 
     for name, acting in plan.acting_hosts.items():
@@ -32,6 +35,8 @@ def pgbouncer() -> None:
 
     for wave in host.loop(plan.waves):
         if host.name in wave:
+            if host.name in changing:
+                _package(host, plan)
             pooler.configuration(host, plan.fleet, name=f"Configuration applied and proved: {', '.join(wave)}")
         stage.complete(name=f"Proved: {', '.join(wave)}")
 
@@ -46,12 +51,17 @@ def pgbouncer() -> None:
     stage.finished(name="Every pooler is proved")
 
 
+def _package(host: Host, plan: preflight.Plan) -> None:
+    product = plan.fleet.poolers[host.name].runtime.product
+    pooler.package(host, plan.fleet, name=f"{product.capitalize()} installed, held, and fit for the settings")
+
+
 def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
     server, target = plan.fleet.servers[name], inventory.host(state, name)
-    versions = plan.seen.lasting_versions()
+    versions, coming = plan.seen.lasting_versions(), plan.seen.changing()
     if server.hostless:
         database.handed_over(
-            target, server, plan.fleet, versions, name=f"{name} knows its poolers, as its owner made it"
+            target, server, plan.fleet, versions, coming, name=f"{name} knows its poolers, as its owner made it"
         )
         return
     database.poolers_side(
@@ -59,6 +69,7 @@ def _database_side(state: State, plan: preflight.Plan, name: str) -> None:
         server,
         plan.fleet,
         versions,
+        coming,
         _access(plan, name, plan.databases_meanwhile(name)),
         name=f"{name} knows its poolers",
     )

@@ -158,12 +158,14 @@ def _announce(seen: Survey) -> set[str]:
         if state.active and (not state.installed or wanted not in (None, state.package_version)):
             versions = f" from {state.package_version} to {wanted}" if state.installed else ""
             logger.warning(f"{name}: the {runtime.product} changes{versions}: {apply.EFFECT[runtime.upgrade]}")
+            pending.add(name)
         # Without psql on the host its console was not asked yet.
         silent = state.console is None and state.active and state.packages["postgresql-client"][1] == "installed"
-        if state.version is None or (state.console is None and not silent):
+        version = seen.version(name)
+        if state.version is None or version is None or (state.console is None and not silent):
             pending.add(name)
         else:
-            config = pooler_config(seen.fleet, name, state.version)
+            config = pooler_config(seen.fleet, name, version)
             found = [*apply.unfinished(state), *apply.differences(config, state)]
             for difference in found:
                 logger.warning(f"{name}: {difference}")

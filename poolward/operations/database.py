@@ -37,14 +37,17 @@ def poolers_side(
     server: Server,
     fleet: Fleet,
     versions: Mapping[str, Version | None],
+    coming: Mapping[str, Version],
     access: Access,
 ) -> Generator[Change, None, None]:
     """The server knows its poolers: their secrets, their lines in pg_hba.conf, their roles and the lookup function.
 
     `versions` are the poolers'; None where the stage before this one brought it, which says in which databases the
-    function belongs. What follows a `yield` runs when that change is made.
+    function belongs. `coming` are those that running poolers get later in the run: they need it for both. What follows
+    a `yield` runs when that change is made.
     """
-    lookups = auth.databases_with_lookup(fleet, server, _by_now(target, fleet, versions))
+    now = _by_now(target, fleet, versions)
+    lookups = sorted({name for which in (now, {**now, **coming}) for name in _lookups(fleet, server, which)})
     own = secrets.read(target, server)
     if not own.complete:
         yield partial(_make_secrets, target, server)
@@ -60,6 +63,9 @@ def poolers_side(
     secrets.keep(target, server, own)
 
 
+_lookups = auth.databases_with_lookup
+
+
 def _by_now(target: Host, fleet: Fleet, versions: Mapping[str, Version | None]) -> dict[str, Version | None]:
     """The versions, where none was known as they were brought; None where a pooler still has none."""
     return {
@@ -70,10 +76,14 @@ def _by_now(target: Host, fleet: Fleet, versions: Mapping[str, Version | None]) 
 
 @step
 def handed_over(
-    target: Host, server: Server, fleet: Fleet, versions: Mapping[str, Version | None]
+    target: Host,
+    server: Server,
+    fleet: Fleet,
+    versions: Mapping[str, Version | None],
+    coming: Mapping[str, Version],
 ) -> Generator[Change, None, None]:
     """A server that only its owner changes has what the poolers need; it is looked at again, and nothing is written."""
-    lookups = auth.databases_with_lookup(fleet, server, _by_now(target, fleet, versions))
+    lookups = _lookups(fleet, server, {**_by_now(target, fleet, versions), **coming})
     seen = observe.server(target, server, lookups)
     if found := Handover(fleet, server, seen, lookups).problems():
         raise Refused(f"{server.name} has changed since the run began.", found)

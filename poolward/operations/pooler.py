@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 
 from pyinfra.api import Host
@@ -14,6 +14,7 @@ from poolward.fleet import Fleet, Pooler
 from poolward.observed import Console, PoolerState, sections
 from poolward.operations._step import Change, say, step
 from poolward.runtime import Action
+from poolward.userlist import outdated
 
 # What the trial of a candidate has of its own.
 _NOT_TRIED = frozenset(
@@ -79,13 +80,10 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
         for difference in differences:
             say(str(difference))
         say(f"this takes {apply.effect_of(differences) if differences else apply.EFFECT[action]}")
-        _stage(target, config, userlist, probe_secrets)
-        candidate = _try_candidate(target, config)
-        _switch(target, config, candidate, action)
         try:
-            prove(target, config, userlist, probe_secrets)
+            _apply(target, config, userlist, probe_secrets, action)
         except PoolwardError as error:
-            raise _taken_back(target, config, action, error) from error
+            raise _with_old_secret(outdated(config, userlist, live), error) from error
         command = shell.script("confirm", "mark the configuration as proved", 30, config.runtime.place)
         superseded = remote.must(target, command).splitlines()
         entries = ", ".join(entry.name for entry in config.pooler.entries)
@@ -94,6 +92,34 @@ def configuration(target: Host, fleet: Fleet) -> Generator[Change, None, None]:
         say(f"{action} done; every value is the running one, and the probe logs in through {entries}")
 
     yield change
+
+
+def _apply(
+    target: Host,
+    config: PoolerConfig,
+    userlist: Mapping[str, str],
+    probe_secrets: Mapping[str, str],
+    action: Action,
+) -> None:
+    """Try it, switch to it, prove it; what was there before stays or comes back where one of them fails."""
+    _stage(target, config, userlist, probe_secrets)
+    candidate = _try_candidate(target, config)
+    _switch(target, config, candidate, action)
+    try:
+        prove(target, config, userlist, probe_secrets)
+    except PoolwardError as error:
+        raise _taken_back(target, config, action, error) from error
+
+
+def _with_old_secret(roles: Sequence[str], error: PoolwardError) -> PoolwardError:
+    """What was there before does not serve for ever where this run gave PostgreSQL another password."""
+    if not roles:
+        return error
+    told = (
+        f"PostgreSQL has the new secret of {', '.join(roles)} already: with the old one, soon nobody can log in "
+        "through this pooler. Mend this and deploy again."
+    )
+    return PoolwardError(error.message, f"{error.hint} {told}".strip())
 
 
 def fitting(target: Host, fleet: Fleet, state: PoolerState) -> PoolerConfig:

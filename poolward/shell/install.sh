@@ -6,7 +6,14 @@ if [ "$(package_status pgbouncer)" != installed ]; then
     systemctl mask --quiet pgbouncer.service pgbouncer.socket
 fi
 export DEBIAN_FRONTEND=noninteractive
-dpkg --configure -a >/dev/null # an installation that was cut off
+# An installation that was cut off; one that is under way holds dpkg's lock.
+if [ -n "$(dpkg --audit)" ]; then
+    deadline=$(($(date +%s) + 120))
+    until said=$(dpkg --configure -a 2>&1); do
+        case $said in *lock*) [ "$(date +%s)" -lt "$deadline" ] || fail "$said" ;; *) fail "$said" ;; esac
+        sleep 1
+    done
+fi
 
 # What is installed stays as it is: upgrading PgBouncer in passing would restart it.
 missing=

@@ -32,7 +32,7 @@ section unproved
 for part in ini hba service_file; do
     section "$part"
     eval "file=\$$part"
-    [ ! -f "$file" ] || sed -E "s/(password *= *)('([^']|'')*'|[^' ]*)/\1***/g" "$file" | indented
+    [ ! -f "$file" ] || sed -E "s/(^|[^[:alnum:]_.$-])(password *= *)('([^']|'')*'|[^' ]*)/\1\2***/g" "$file" | indented
 done
 
 section userlist

@@ -55,6 +55,13 @@ def test_run_on_hosts_that_are_as_declared_changes_nothing(deploy):
     assert {host for host, script in run.log if script == "login"} == set(POOLERS)
 
 
+def test_another_version_of_a_running_pooler_comes_with_its_own_turn(deploy):
+    run = deploy("--data", "pgbouncer_version=1.24.1-9", deployed=True)
+    assert run.returncode == 0, run.stderr
+    told = [(host, script) for host, script in run.log if script in ("install", "login")]
+    assert told == [("pool1", "install"), ("pool1", "login"), ("pool2", "install"), ("pool2", "login")]
+
+
 def test_application_hosts_are_never_spoken_to(first):
     assert {host for host, _ in first.log} == {"db1", *POOLERS}
 

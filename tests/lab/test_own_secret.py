@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab.topology import Lab
-from tests.lab.support import client, deployed, psql, pyinfra
+from tests.lab.support import client, deployed, psql, pyinfra, settings_with
 
 pytestmark = pytest.mark.usefixtures("as_declared")
 
@@ -70,3 +70,20 @@ def test_a_command_that_fails_is_named_and_its_output_is_not(tmp_path: Path):
     assert "pgbouncer_auth_secret_command" in run.text
     assert "ended with exit code 3" in run.text
     assert "c4n4ry" not in run.text
+
+
+@pytest.mark.usefixtures("put_back")
+def test_a_new_secret_is_for_every_pooler_or_for_none(lab: Lab, tmp_path: Path):
+    stored = "SELECT rolpassword FROM pg_authid WHERE rolname = 'pgbouncer_auth'"
+    before, words = psql(lab, stored), by_command(tmp_path, "c4n4ry another")
+    for host in ("pool1", "db1"):
+        run = pyinfra("--limit", host, data=words)
+        assert run.returncode == 1
+        assert "outside this run, would go on with the old one" in run.text
+        assert psql(lab, stored) == before
+    # A candidate that is refused leaves this pooler with a secret that serves no longer, and that is said.
+    words |= settings_with(client_tls_sslmode="require", client_tls_key_file="/none", client_tls_cert_file="/none")
+    run = pyinfra(data=words)
+    assert run.returncode == 1
+    assert "PostgreSQL has the new secret of pgbouncer_auth already" in run.text
+    assert psql(lab, stored) != before

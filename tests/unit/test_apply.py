@@ -263,3 +263,17 @@ def test_one_action_serves_all_differences(actions):
     order = ["none", "reload", "restart", "start"]
     found = action_for(Difference("x", "a", "b", action) for action in actions)
     assert found == max(actions, key=order.index, default="none")
+
+
+def test_a_value_without_a_default_stays_until_a_restart():
+    """RELOAD leaves `verbose` as somebody typed it on the console: PgBouncer has nothing to return it to."""
+    (found,) = differences(config("pool1"), running("verbose", "2")(pooler_state("pool1")))
+    assert (found.what, found.is_now, found.should_be, found.action) == ("verbose", "2", "0", "restart")
+    declared = config("pool1", pgbouncer_settings={"verbose": 1})
+    (of_console,) = (one for one in differences(declared, pooler_state("pool1")) if one.what == "verbose")
+    assert of_console.action == "reload"
+
+
+def test_another_job_name_takes_a_restart():
+    declared = config("pool1", pgbouncer_settings={"job_name": "front"})
+    assert action_for(differences(declared, pooler_state("pool1"))) == "restart"

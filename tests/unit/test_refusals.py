@@ -61,6 +61,14 @@ def two_servers(**changes: Any) -> Data:
     return data
 
 
+def with_auth_roles(*roles: str) -> Data:
+    """A database host for each."""
+    data = hosts("db2", "db3", "db4")
+    for name, role in zip(AUTH_ROLES["databases"], roles, strict=True):
+        data[name]["pgbouncer_auth_role"] = role
+    return data
+
+
 def asking_poolers_only() -> Data:
     """One database host whose operator said something else than the poolers'."""
     data = hosts(pgbouncer_auth_users={"worker": {"verifier_from": "db1"}})
@@ -68,6 +76,7 @@ def asking_poolers_only() -> Data:
     return data
 
 
+AUTH_ROLES = {**GROUPS, "databases": ["db1", "db2", "db3", "db4"]}
 SECOND_SERVER = {**GROUPS, "databases": ["db1", "db2"]}
 
 GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
@@ -110,6 +119,10 @@ GALLERY: dict[str, tuple[Data, dict[str, list[str]]]] = {
     "defaults not loaded": (without_defaults(), GROUPS),
     "defaults replaced": (hosts(pgbouncer_defaults={"listen_port": 6432, "max_client_conn": 500}), GROUPS),
     "two servers with one auth role": (hosts("db2"), SECOND_SERVER),
+    "auth role that cannot be one": (with_auth_roles("", "../x", "pgbouncer_probe", "r" * 64), AUTH_ROLES),
+    "auth role of a service": (
+        hosts(pgbouncer_auth_role="shop", services=[{**WEB, "role": "shop", "database": "shop"}]), GROUPS
+    ),
     "service misspelt": (service(unti="web.service", pool_mode="session"), GROUPS),
     "service half declared": (service("unit", "env_file", "url_variables", "pooler"), GROUPS),
     "service without a host": (service("host", "name"), GROUPS),

@@ -158,3 +158,12 @@ def test_an_engine_that_starts_nothing_is_named(engine):
     assert asked.returncode == 126
     assert "started no process" in asked.stderr
     assert len(list(got.iterdir())) == 3
+
+
+def test_a_password_is_masked_and_a_name_that_ends_in_the_word_is_not():
+    text = (SCRIPTS / "observe_pooler.sh").read_text()
+    mask = next(line for line in text.splitlines() if "sed -E" in line and "password" in line).split("sed -E ")[1]
+    masked = mask.split(' "$file"')[0]
+    said = "onepassword = host=a\nb = host=c password=canary user=d\n;password='can''ary'\n\tpassword = canary\n"
+    done = subprocess.run(["sh", "-c", f"sed -E {masked}"], input=said, capture_output=True, text=True, check=True)
+    assert done.stdout == "onepassword = host=a\nb = host=c password=*** user=d\n;password=***\n\tpassword = ***\n"

@@ -9,7 +9,7 @@ import pytest
 from poolward import render, scram
 from poolward.desired import pooler_config
 from poolward.reparse import parse_userlist
-from poolward.userlist import Secrets, entries
+from poolward.userlist import Secrets, entries, outdated
 from tests.unit.samples import TRIXIE, lab
 
 SALT = base64.b64encode(b"0123456789abcdef").decode()
@@ -72,6 +72,15 @@ def test_what_the_file_needs_fits_into_it():
     wanted = made(server=server, pgbouncer_auth_users={awkward: {"verifier_from": "db1"}})
     assert wanted[awkward] == WORKERS
     assert parse_userlist(render.userlist_txt(wanted)) == wanted
+
+
+def test_only_another_secret_of_the_poolers_own_role_is_outdated():
+    config = pooler_config(lab(pgbouncer_auth_users=USERS), "pool1", TRIXIE)
+    wanted = made()
+    assert outdated(config, wanted, render.userlist_txt(wanted)) == []
+    assert outdated(config, wanted, render.userlist_txt({**wanted, "anna": "another"})) == []
+    assert outdated(config, wanted, render.userlist_txt({**wanted, AUTH: "another"})) == [AUTH]
+    assert outdated(config, wanted, None) == []
 
 
 def test_secrets_show_none_of_themselves():
