@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from poolward import edits, settings
-from poolward.desired import PROBE_FILE, USERLIST, PoolerConfig
+from poolward.desired import HBA, PROBE_FILE, USERLIST, PoolerConfig
 from poolward.errors import PoolwardError
 from poolward.fleet import LOOKED_UP_SHOWN_SINCE
 from poolward.observed import Console, PoolerState
@@ -25,6 +25,13 @@ _USER_KEYS = ("pool_size", "reserve_pool_size", "pool_mode", "max_user_connectio
 _REPEATED, _REPEATED_UNTIL = frozenset({"pool_size", "reserve_pool_size"}), Version(1, 26)
 # A connected client has shown who it is to the server it logged in to; what PgBouncer kept of that opens no other, even
 # where the password is the same. A standby has the very verifiers of its primary.
+_CLOSES = {
+    "client_idle_timeout": "clients idle",
+    "idle_transaction_timeout": "clients idle in a transaction",
+    "query_timeout": "clients in a query",
+}
+"""What a reload ends at once, though it cuts nobody else."""
+_CLOSING = "a reload; {what} for longer than {then} s are closed"
 _MOVED = "a reload; clients of {name} have to log in again, unless the new server is a copy of the old one"
 _SERVES_ANY_DATABASE = re.compile(r"^\s*\*\s*=", re.MULTILINE)
 _MISSING = ("missing", "as declared")
@@ -133,7 +140,8 @@ def file_differences(config: PoolerConfig, state: PoolerState) -> Iterable[Diffe
         yield Difference("pg_hba.conf of PgBouncer", now, then, "reload")
     yield from _name_differences(config, state)
     wanted = config.runtime.owner
-    for path in (_INI_FILE, USERLIST, *([PROBE_FILE] if config.runtime.probe_file else ())):
+    others = [*([HBA] if config.hba is not None else []), *([PROBE_FILE] if config.runtime.probe_file else [])]
+    for path in (_INI_FILE, USERLIST, *others):
         file = state.files[path]
         if file.exists and (file.owner, file.group, file.mode) != wanted:
             now = f"{file.owner}:{file.group} {file.mode}"
@@ -200,7 +208,9 @@ def setting_differences(config: PoolerConfig, console: Console) -> Iterable[Diff
         # A line that leaves the file leaves its old value in the process where PgBouncer has no default to return to.
         stays = key not in config.settings and not shown.default
         action: Action = "reload" if shown.changeable and not stays else "restart"
-        yield Difference(key, shown.value or "(empty)", settings.text(setting, intended) or "(empty)", action)
+        now, then = shown.value or "(empty)", settings.text(setting, intended) or "(empty)"
+        cuts = _CLOSING.format(what=_CLOSES[key], then=then) if key in _CLOSES and then not in ("0", "(empty)") else ""
+        yield Difference(key, now, then, action, cuts if action == "reload" else "")
 
 
 def database_differences(config: PoolerConfig, console: Console) -> Iterable[Difference]:

@@ -32,6 +32,11 @@ def _not_the_operators(where: str, knobs: Knobs) -> Iterable[Problem]:
     for key in _POOLWARDS_OWN:
         if key in knobs.settings:
             yield Problem(where, f"{key} is Poolward's own to write, and yours would be lost", "leave it out")
+    if "auth_ldap_options" in knobs.settings:
+        message = (
+            "auth_ldap_options may hold a password, and would stand in plans and logs; auth_type = ldap is refused"
+        )
+        yield Problem(where, message, "leave it out")
     if "peer_id" in knobs.settings:
         yield Problem(where, "peer_id alone finds no peer", 'pgbouncer_peers = {"pool1": 1, "pool2": 2} says both')
     if str(knobs.settings.get("unix_socket_dir", "")).startswith("@"):
@@ -74,7 +79,7 @@ def entry(
                 where,
                 "a forced `user` does not work with clients that log in by SCRAM verifier before PgBouncer 1.26 "
                 "(pgbouncer#944): their logins fail after the first",
-                "leave `user` out, or declare pgbouncer_version 1.26 or newer",
+                "leave `user` out: each client is then logged in as the role it named",
             )
         )
     return Entry(name, str(host), str(keys.get("dbname", name)), own)

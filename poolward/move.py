@@ -160,7 +160,7 @@ def _prove(move: Move, first: Witnessed | None) -> Proof:
             return proof  # the mark stays: the next run proves it, or a rollback takes it back
     last = proof.last
     event = move.event("settled", direct=last.direct, pooled=last.pooled)
-    forget = move.goal == "direct"
+    forget = move.goal == "direct" and not move.entries
     finish = services.script("finish_service", "mark it as proved", 15, move.service, forget=forget, event=event)
     # What is proved is not taken back because the mark could not be wiped off at once.
     _patiently(move, partial(remote.must, move.host, finish))

@@ -9,6 +9,7 @@ from pyinfra.api import Inventory
 from poolward import advice, auth_role, auth_users, handing_over, secrets
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Problem, Refused
+from poolward.fleet import Pooler
 from poolward.inventory import in_limit
 from poolward.survey import Survey
 
@@ -21,6 +22,7 @@ def of(seen: Survey, inventory: Inventory, servers: Iterable[str]) -> list[Probl
     problems: list[Problem] = []
     for name in seen.poolers:
         problems += _misfits(seen, name)
+        problems += _forced_users(seen.fleet.poolers[name])
         problems += auth_users.problems(seen.fleet, name, seen.servers)
     problems += secrets.user_problems(inventory, seen.fleet, seen.poolers)
     for name in servers:
@@ -52,6 +54,18 @@ def _handed_over(seen: Survey, name: str) -> list[Problem]:
         return handing_over.of(seen, name).problems()
     except PoolwardError as error:
         return [Problem(name, error.message, error.hint)]
+
+
+def _forced_users(pooler: Pooler) -> Iterable[Problem]:
+    """Entries with one role for all server logins: PgBouncer needs its password in clear, no verifier logs in."""
+    for entry in pooler.entries:
+        if "user" in entry.keys:
+            yield Problem(
+                f'{pooler.name}: pgbouncer_databases["{entry.name}"]',
+                f"with `user` PgBouncer logs in as {entry.keys['user']} by its password in clear, which Poolward "
+                "writes to no file: every login through this entry would fail",
+                "leave `user` out: each client is then logged in as the role it named",
+            )
 
 
 def _misfits(seen: Survey, name: str) -> tuple[Problem, ...]:

@@ -50,14 +50,15 @@ def switch(move: Move, state: ServiceState) -> Mapping[str, str]:
     changes = service.moved_variables(move.service, env_file.variables(state.text.content), move.wanted)
     where = services.settings_of(move.service, state.path)
     event = move.event("switched", path=where.what, variables=list(changes))
+    standing = move.position(state).settings
     command = services.script(
         "switch_service",
         f"rewrite {where.what}",
         CHANGE_SECONDS,
         move.service,
         mark=json.dumps({"goal": move.goal, "run": move.run.journal.run, "since": time.time()}),
-        keep=move.goal == "pooled"
-        and rewriting.is_way_back(move.service, state, move.position(state).settings, move.pooled),
+        keep=move.goal == "pooled" and rewriting.is_way_back(move.service, state, standing, move.pooled),
+        again=standing != "direct" and state.before is not None,
         event=event,
     )
     move.touched = True

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 
-from poolward import advice, apply, auth, hba, vulnerabilities
+from poolward import advice, apply, auth, hba, settings, vulnerabilities
 from poolward.desired import PoolerConfig
 from poolward.errors import Problem
 from poolward.fleet import PROBE_ROLE, Fleet, Pooler, Server
@@ -159,12 +160,28 @@ def _told(differences: Iterable[apply.Difference]) -> tuple[str, ...]:
 def _listener_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:
     # 1.18 runs on when it could not bind an address: it merely warns, so the unit looks healthy.
     wanted = str(config.port)
-    if str(config.settings.get("listen_addr", "")) and not any(
-        listener.rpartition(":")[2] == wanted for listener in state.listeners if not listener.startswith("/")
-    ):
+    bound = {
+        listener.rpartition(":")[0].strip("[]")
+        for listener in state.listeners
+        if not listener.startswith("/") and listener.rpartition(":")[2] == wanted
+    }
+    listens = settings.text(settings.known("pgbouncer", "listen_addr"), config.settings.get("listen_addr", ""))
+    addresses = [one.strip() for one in listens.split(",") if one.strip()]
+    if addresses and not bound:
         yield f"nothing listens on TCP port {wanted}"
+    elif silent := [one for one in addresses if not _is_bound(one, bound)]:
+        yield f"nothing listens on {', '.join(silent)} port {wanted}"
     if not any(listener.endswith(f"/.s.PGSQL.{wanted}") for listener in state.listeners):
         yield f"there is no Unix socket for port {wanted}"
+
+
+def _is_bound(address: str, bound: Set[str]) -> bool:
+    """Whether somebody listens there; of a name nobody here knows which address it has."""
+    try:
+        version = ipaddress.ip_address(address).version
+    except ValueError:
+        return True
+    return bool(bound & {address, "*", "0.0.0.0" if version == 4 else "::"})
 
 
 def _open_files_problems(config: PoolerConfig, state: PoolerState) -> Iterable[str]:

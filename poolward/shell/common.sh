@@ -49,6 +49,11 @@ as_given() {
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
+# The way back of a service's first move takes its place again, where it was set aside for another move.
+first_again() {
+    if [ -n "$first" ] && [ -f "$first" ]; then mv -fT "$first" "$before"; fi
+}
+
 # alone SECONDS: of all that changes services on this host, only this from here on. A command whose connection broke
 # may still be at work when the way back comes by another one.
 alone() {

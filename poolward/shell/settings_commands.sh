@@ -4,6 +4,7 @@
 settings_commands() {
     path=$state_dir/services/$name
     before=$path/before
+    first=$path/first
     unproved=$path/unproved
     # The text that is being written: as long as it is there, nobody knows what was written of it.
     writing=$path/writing
@@ -76,7 +77,7 @@ settings_commands() {
         rm -f "$path"/*.part
         rmdir "$path" "${path%/*}" 2>/dev/null || :
     }
-    forget_settings() { rm -f "$before" "$changed"; }
+    forget_settings() { rm -f "$before" "$first" "$changed"; }
 }
 
 encoded() { # encoded COMMAND...: what it prints, in base64; fails where it does

@@ -3,6 +3,7 @@
 settings_env_file() {
     path=$(readlink -e -- "$env_file") || path=$env_file
     before=$path.before-poolward
+    first=$path.first-poolward
     unproved=$path.unproved-poolward
 
     show_settings() {
@@ -28,7 +29,7 @@ settings_env_file() {
         sync "${path%/*}" || :
     }
     tidy_settings() { leave_room "$path"; }
-    forget_settings() { rm -f "$before"; }
+    forget_settings() { rm -f "$before" "$first"; }
 }
 
 write_in_place() { # write_in_place PATH BASE64: in one step, with owner, mode and attributes as they are

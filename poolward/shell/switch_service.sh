@@ -1,15 +1,25 @@
 # Rewrite a service's settings. By standard input two lines of base64: what they are now, as they were read (- where a
 # write broke off, and what is there is nobody's), and what they shall be.
 # variables: the service's, mark (one line, what the move says of itself), keep (what is there now is the way back),
-#   event
+#   again (what is there now is another pooler's, and there is a way back from that already), event
 read -r expected
 read -r wanted
 alone 15
+first=
 "$settings_by"
 kept=
+# On its way from one pooler to another a service has two ways back: to that one, and to the server as it was.
+set_first_aside() {
+    [ -n "$first" ] || return 0
+    [ -n "$again" ] || rm -f "$first"
+    if [ -n "$again" ] && [ -f "$before" ] && [ ! -f "$first" ]; then ln -T "$before" "$first"; fi
+}
 clean() {
     # Without the mark nothing was begun, and there is nothing to go back from.
-    if [ -n "$kept" ] && [ ! -f "$unproved" ]; then rm -f "$before"; fi
+    if [ -n "$kept" ] && [ ! -f "$unproved" ]; then
+        rm -f "$before"
+        first_again
+    fi
     tidy_settings
 }
 trap clean EXIT
@@ -21,6 +31,7 @@ make_room
 if [ -n "$keep" ]; then
     keep_settings
     sync before.part
+    set_first_aside
     mv -fT before.part "$before"
     kept=yes
 fi

@@ -4,9 +4,11 @@
 read -r expected
 read -r wanted
 alone 15
+first=
 "$settings_by"
 tidy_settings
 trap tidy_settings EXIT
 journal "$event" || :
 [ "$expected" = - ] || settings_are "$expected" || fail "its settings were changed by somebody else meanwhile"
 return_settings "$wanted"
+first_again

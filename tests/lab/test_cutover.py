@@ -228,6 +228,7 @@ def test_a_service_that_was_seen_to_need_its_session_is_refused_before_anything_
 
 @pytest.mark.usefixtures("put_services_back")
 def test_a_failed_move_to_another_pooler_ends_at_the_one_it_was_at(lab: Lab) -> None:
+    original = settings_file(lab, NAME)
     assert cutover(NAME).returncode == 0
     before, opened = settings_file(lab, NAME), pooled(lab, NAME, POOLER)
     pool2 = lab.address(support.host_named("pool2"))
@@ -241,3 +242,7 @@ def test_a_failed_move_to_another_pooler_ends_at_the_one_it_was_at(lab: Lab) -> 
     assert settings_file(lab, NAME) == before
     assert (direct(lab, NAME), pooled(lab, NAME, POOLER)) == (0, opened)
     assert pooled(lab, NAME, "pool2") == 0
+    # The way back to the server is still that of the first move.
+    assert beside(lab, NAME) == ["env", "env.before-poolward"]
+    assert rollback(NAME).returncode == 0
+    assert settings_file(lab, NAME) == original

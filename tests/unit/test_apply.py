@@ -10,7 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolward.apply import Difference, action_for, differences, unfinished, userlist_differences
+from poolward.apply import (
+    Difference,
+    action_for,
+    differences,
+    setting_differences,
+    unfinished,
+    userlist_differences,
+)
 from poolward.observed import ConfigValue, Console, File, PoolerState
 from poolward.render import userlist_txt
 from tests.unit.samples import config, pooler_state
@@ -277,3 +284,16 @@ def test_a_value_without_a_default_stays_until_a_restart():
 def test_another_job_name_takes_a_restart():
     declared = config("pool1", pgbouncer_settings={"job_name": "front"})
     assert action_for(differences(declared, pooler_state("pool1"))) == "restart"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "effect"), [(30, "clients idle for longer than 30 s are closed"), (0, "clients stay")]
+)
+def test_a_timeout_that_ends_clients_at_once_says_so(seconds: int, effect: str):
+    shown = pooler_state("pool1").console
+    assert shown is not None
+    now = shown.config["client_idle_timeout"]
+    other = replace(shown, config={**shown.config, "client_idle_timeout": replace(now, value="60")})
+    wanted = config("pool1", pgbouncer_settings={"client_idle_timeout": seconds})
+    found = next(one for one in setting_differences(wanted, other) if one.what == "client_idle_timeout")
+    assert effect in found.effect

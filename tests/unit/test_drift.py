@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from poolward import apply, edits, verify
+from poolward.desired import USERLIST
 from poolward.observed import Console, ServerState
 from poolward.settings import Version
 from tests.unit.samples import ADDRESSES, BOOKWORM, TRIXIE, config, lab, pooler_state, server_state
@@ -163,3 +164,29 @@ def test_another_package_than_the_declared_one_is_found() -> None:
     declared = config("pool1", pgbouncer_version="1.24.1-1+deb13u9")
     found = verify.pooler_findings(declared, state, userlist=[])
     assert f"pgbouncer_version: {state.package_version} → 1.24.1-1+deb13u9" in found[0].wrong
+
+
+@pytest.mark.parametrize(
+    ("declared", "bound", "said"),
+    [
+        ("10.0.0.5, 10.0.0.6", ("10.0.0.5:6432",), ("nothing listens on 10.0.0.6 port 6432",)),
+        ("10.0.0.5, ::1", ("10.0.0.5:6432",), ("nothing listens on ::1 port 6432",)),
+        ("10.0.0.5", ("0.0.0.0:6432",), ()),
+        ("::1", ("[::1]:6432",), ()),
+        ("localhost", ("127.0.0.1:6432",), ()),
+        ("*", ("10.0.0.5:6433",), ("nothing listens on TCP port 6432",)),
+    ],
+)
+def test_every_declared_address_has_its_listener(declared: str, bound: tuple[str, ...], said: tuple[str, ...]):
+    wanted = config("pool1", pgbouncer_settings={"listen_addr": declared})
+    state = replace(pooler_state("pool1"), listeners=(*bound, "/var/run/postgresql/.s.PGSQL.6432"))
+    (found,) = (one for one in verify.pooler_findings(wanted, state, userlist=()) if one.what == "listeners")
+    assert found.wrong == said
+
+
+def test_a_rules_file_that_the_pooler_cannot_read_is_named():
+    wanted = config("pool1", pgbouncer_hba=["host all all 10.0.0.0/8 scram-sha-256"])
+    path = "/etc/pgbouncer/pg_hba.conf"
+    state = pooler_state("pool1")
+    shut = replace(state, files={**state.files, path: replace(state.files[USERLIST], owner="root", group="root")})
+    assert any(one.what == path and one.is_now.startswith("root:root") for one in apply.file_differences(wanted, shut))

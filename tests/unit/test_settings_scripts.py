@@ -39,8 +39,10 @@ def act(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Act:
     return run
 
 
-def switched(act: Act, declared: Service, *lines: bytes | str, keep: bool = True, fails: str = "") -> None:
-    act("switch_service", declared, *lines, mark=json.dumps({"goal": "pooled"}), keep=keep, fails=fails)
+def switched(
+    act: Act, declared: Service, *lines: bytes | str, keep: bool = True, again: bool = False, fails: str = ""
+) -> None:
+    act("switch_service", declared, *lines, mark=json.dumps({"goal": "pooled"}), keep=keep, again=again, fails=fails)
 
 
 @pytest.fixture
@@ -62,6 +64,34 @@ def test_a_move_and_its_way_back_leave_the_file_as_it_was(act: Act, env_file: Pa
     act("finish_service", declared, forget=True)
     assert (env_file.read_bytes(), env_file.stat().st_mode & 0o777) == (DIRECT, 0o640)
     assert os.listdir(env_file.parent) == ["env"]
+
+
+ELSEWHERE = POOLED.replace(b"6432", b"6433")
+
+
+@pytest.mark.parametrize("proved", [True, False], ids=["proved", "taken back"])
+def test_a_move_to_another_pooler_leaves_the_way_back_of_the_first_one(act: Act, env_file: Path, proved: bool) -> None:
+    declared = Service("web", "app1", env_file=str(env_file))
+    switched(act, declared, DIRECT, POOLED)
+    act("finish_service", declared, forget=False)
+    switched(act, declared, POOLED, ELSEWHERE, again=True)
+    if not proved:
+        act("take_back_service", declared, ELSEWHERE, "-")
+        assert env_file.read_bytes() == POOLED
+    act("finish_service", declared, forget=False)
+    assert sorted(os.listdir(env_file.parent)) == ["env", "env.before-poolward"]
+    assert Path(f"{env_file}.before-poolward").read_bytes() == DIRECT
+    act("finish_service", declared, forget=True)
+    assert os.listdir(env_file.parent) == ["env"]
+
+
+def test_what_an_interrupted_move_set_aside_is_no_way_back_for_a_later_first_move(act: Act, env_file: Path) -> None:
+    declared = Service("web", "app1", env_file=str(env_file))
+    Path(f"{env_file}.first-poolward").write_bytes(b"of last year")
+    switched(act, declared, DIRECT, POOLED)
+    act("finish_service", declared, forget=False)
+    assert Path(f"{env_file}.before-poolward").read_bytes() == DIRECT
+    assert sorted(os.listdir(env_file.parent)) == ["env", "env.before-poolward"]
 
 
 def test_where_the_address_alone_goes_back_all_else_stays(act: Act, env_file: Path) -> None:
