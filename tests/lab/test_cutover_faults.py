@@ -170,6 +170,7 @@ def test_the_host_of_the_server_loses_power_in_the_soak(lab: Lab, original: Orig
         reaches(lab, run, SOAK)
         faults.host_loses_power(lab, "db1")
         ended_whole(lab, original, run)
+    everybody_is_back(lab)
 
 
 @pytest.mark.parametrize("place", EVERYWHERE)
@@ -229,7 +230,14 @@ def test_postgresql_restarts(lab: Lab, original: Original, place: str) -> None:
         with counting(lab) as counted:
             healthy = [s.name for s in support.SERVICES if s.name != NAME]
             until("every service works again", lambda: set(healthy) <= worked(counted), timeout=30)
+    everybody_is_back(lab)
     assert all(struck - 1 <= at <= back + 10 for at in book.errors)
+
+
+def everybody_is_back(lab: Lab) -> None:
+    """A service learns of each connection that the server's end has cost it when it uses that, one after the other."""
+    others = [one for one in support.SERVICES if one.name != NAME]
+    until("all have their sessions", lambda: all(direct(lab, one.name) == one.pool for one in others), timeout=60)
 
 
 def worked(counted: Counted) -> set[str]:
