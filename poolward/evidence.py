@@ -11,6 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from poolward.fleet import PROBE_ROLE
 from poolward.observed.sessions import Backend, Endpoint, LocalSocket, PooledClient, Sessions, Socket, Traffic
 
 
@@ -167,6 +168,9 @@ def complaints(seen: Seen, host: str, unit: str, others: Collection[str]) -> lis
     found: list[str] = []
     for pooler, traffic in seen.traffic.items():
         for line in traffic.log:
+            if f"/{PROBE_ROLE}@" in line:
+                # The probe, as in a container's health check, ends its own server connection, and PgBouncer says so.
+                continue
             end = _client_end(line, pooler)
             if isinstance(end, int):
                 # A process that has ended meanwhile is nobody's any more.

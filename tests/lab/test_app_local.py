@@ -73,7 +73,7 @@ def app_local(lab: Lab) -> Iterator[Run]:
 def pooled(lab: Lab, name: str) -> int:
     """A service's connections to the pooler of its host, as the host's own kernel has them."""
     host, unit = MOVED[name], support.service_named(name).unit
-    pids = set(on(lab, host, f"cat /sys/fs/cgroup/system.slice/{unit}/cgroup.procs").split())
+    pids = set(on(lab, host, f"cat /sys/fs/cgroup/system.slice/{unit}/cgroup.procs 2>/dev/null || true").split())
     if host == "app1":
         return sum(1 for pid in on(lab, host, SOCKET_CLIENTS).split() if pid in pids)
     return len(support.sockets(lab, name, 6432))

@@ -86,9 +86,9 @@ def story(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]
         verifiers |= _verifiers(lab, "changing")
         runs["verify"] = pyinfra("-vvv", "--debug", "--json", data=changed, deploy="deploy/verify.py")
         # From here on there would be something to change again: the secret made on db1, the former setting.
-        runs["dry"] = pyinfra("-vvv", "--debug-all", "--diff", "--dry", "--limit", "pool1")
-        runs["operations"] = pyinfra("-vvv", "--debug", "--debug-operations", "--json", "--limit", "pool2")
-        runs["facts"] = pyinfra("-vvv", "--debug", "--debug-facts", "--limit", "pool1")
+        runs["dry"] = pyinfra("-vvv", "--debug-all", "--diff", "--dry")
+        runs["operations"] = pyinfra("-vvv", "--debug", "--debug-operations", "--json")
+        runs["facts"] = pyinfra("-vvv", "--debug", "--debug-facts")
         loud = ("-vvv", "--debug-all", "--diff", "--limit")
         runs["candidate refused"] = pyinfra(*loud, "pool2", data=bring | REFUSED_CANDIDATE)
         runs["no login"] = pyinfra(*loud, "pool2", data=bring | NO_LOGIN)

@@ -117,6 +117,7 @@ def test_a_line_of_the_log_counts_for_the_service_unless_another_ones_session_is
         "C-0x2: shop/postgres@10.0.0.31:40001 pooler error: query_wait_timeout",
         "C-0x3: shop/postgres@10.0.0.31:40002 login failed: db=shop user=postgres",
         "C-0x4: shop/postgres@10.0.0.99:40000 login failed: db=shop user=postgres",
+        "WARNING C-0x5: shop/pgbouncer_probe@10.0.0.31:40003 pooler error: server conn crashed?",
     ]
     look = seen(
         [socket("a.service", 40000, POOL), socket("b.service", 40001, POOL)], [], [client(40000), client(40001)], []
