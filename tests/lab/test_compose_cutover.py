@@ -210,7 +210,8 @@ def test_where_nobody_can_tell_whose_connections_they_are_a_move_is_taken_back_t
     assert run.returncode == 1
     said = one_line(run)
     assert (
-        "TAKEN BACK grafana: it has no session through the pooler yet; neither PostgreSQL nor PgBouncer knows" in said
+        "TAKEN BACK grafana: it has no session through tracksolid_db on dock1 yet; neither PostgreSQL nor PgBouncer knows"
+        in said
     )
     assert f"Restored {PROJECT}/compose.yml, restarted, proved: {direct['grafana']} direct, 0 pooled." in said
     assert files(lab) == original
