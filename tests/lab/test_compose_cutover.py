@@ -209,10 +209,7 @@ def test_where_nobody_can_tell_whose_connections_they_are_a_move_is_taken_back_t
     run = pyinfra(CUTOVER, "grafana", services=services_with(grafana={"pooler": published}))
     assert run.returncode == 1
     said = one_line(run)
-    assert (
-        "TAKEN BACK grafana: it has no session through tracksolid_db on dock1 yet; neither PostgreSQL nor PgBouncer knows"
-        in said
-    )
+    assert "TAKEN BACK grafana: it has no session through tracksolid_db on dock1 yet; neither PostgreSQL" in said
     assert f"Restored {PROJECT}/compose.yml, restarted, proved: {direct['grafana']} direct, 0 pooled." in said
     assert files(lab) == original
     now = sessions(lab)
