@@ -34,6 +34,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         poolers = [pooler for pooler in inventory.poolers if runtime in (None, pooler.runtime)]
         metafunc.parametrize("pooler", poolers, ids=repr)
     elif "server" in metafunc.fixturenames:
+        # Testinfra looks on hosts; of a server without one `poolward verify` tells what can be known.
         away = pytest.mark.skip(reason="its host is out of reach: postgresql_dsn")
         servers = [pytest.param(one, marks=[away] if one.hostless else []) for one in inventory.servers]
         metafunc.parametrize("server", servers, ids=[repr(one) for one in inventory.servers])

@@ -130,7 +130,7 @@ class Reload:
 
 
 @pytest.fixture(scope="module")
-def reload(lab: Lab, deployed_on_dock1: Run) -> Reload:  # noqa: ARG001
+def reload(lab: Lab, deployed_on_dock1: Run) -> Reload:  # noqa: ARG001 - a fixture asks for another by a parameter alone
     asked = "SELECT pg_backend_pid(), pg_current_xact_id()::text"
     before = container(lab)
     recorder.reset("dock1")

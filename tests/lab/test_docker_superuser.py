@@ -45,7 +45,7 @@ def pyinfra(deploy: str = support.DEPLOY, **data: object) -> Run:
 
 
 @pytest.fixture(scope="module")
-def app_db(lab: Lab, dock1: str) -> Iterator[Run]:  # noqa: ARG001
+def app_db(lab: Lab, dock1: str) -> Iterator[Run]:  # noqa: ARG001 - asked for by it alone
     """A deploy before a server of its own beside timescale_db; afterwards it is gone, and all is as declared."""
     on(lab, "dock1", MADE)
     try:
@@ -80,7 +80,7 @@ def test_its_side_is_made_by_the_superuser_there_is(lab: Lab, app_db: Run):
     assert again.totals["success"] == again.totals["error"] == 0
 
 
-def test_the_lookup_hands_out_a_superuser_only_where_it_is_named(lab: Lab, app_db: Run):  # noqa: ARG001
+def test_the_lookup_hands_out_a_superuser_only_where_it_is_named(lab: Lab, app_db: Run):  # noqa: ARG001 - asked for by it alone
     asked_for = f"SELECT count(*) FROM pgbouncer.user_lookup('{SUPERUSER}') WHERE rolname = '{SUPERUSER}'"
     assert asked(lab, asked_for) == "1"
     assert pyinfra(pgbouncer_allow_superusers=[]).returncode == 0
@@ -93,7 +93,7 @@ def test_the_lookup_hands_out_a_superuser_only_where_it_is_named(lab: Lab, app_d
     ("superuser", "said"),
     [("nobody", 'role "nobody" does not exist'), ("pgbouncer_probe", "permission denied for table pg_authid")],
 )
-def test_who_cannot_ask_is_named_with_the_way_out(lab: Lab, app_db: Run, superuser: str, said: str):  # noqa: ARG001
+def test_who_cannot_ask_is_named_with_the_way_out(lab: Lab, app_db: Run, superuser: str, said: str):  # noqa: ARG001 - asked for by it alone
     before = asked(lab, "SELECT oid::regrole, rolpassword FROM pg_authid ORDER BY 1")
     run = pyinfra(postgresql_superuser=superuser)
     assert run.returncode == 1
@@ -104,7 +104,7 @@ def test_who_cannot_ask_is_named_with_the_way_out(lab: Lab, app_db: Run, superus
     assert asked(lab, "SELECT oid::regrole, rolpassword FROM pg_authid ORDER BY 1") == before
 
 
-def test_verified_and_removed(lab: Lab, app_db: Run):  # noqa: ARG001
+def test_verified_and_removed(lab: Lab, app_db: Run):  # noqa: ARG001 - asked for by it alone
     run = support.pyinfra("--json", deploy="deploy/verify.py", data=DATA, inventory=INVENTORY)
     assert run.returncode == 0, run.text
     removed = pyinfra("deploy/remove.py", postgresql_superuser=SUPERUSER)
