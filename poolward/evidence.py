@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from poolward.fleet import PROBE_ROLE
-from poolward.observed.sessions import Backend, Endpoint, LocalSocket, PooledClient, Sessions, Socket, Traffic
+from poolward.observed.sessions import Backend, PooledClient, Sessions, Traffic
+from poolward.observed.sockets import Endpoint, LocalSocket, Socket
 
 
 @dataclass(frozen=True)

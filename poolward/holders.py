@@ -9,7 +9,8 @@ from typing import Literal, NamedTuple
 
 from poolward.evidence import Seen, census, hosts_by_address
 from poolward.fleet import Fleet
-from poolward.observed.sessions import Backend, Endpoint, Socket
+from poolward.observed.sessions import Backend
+from poolward.observed.sockets import Endpoint, Socket
 
 Kind = Literal["service", "pooler", "program", "address", "server"]
 Session = tuple[str, Endpoint | int]

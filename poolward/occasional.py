@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from poolward.moves import Goal
 from poolward.observed.occasion import Connection, Occasion
-from poolward.observed.sessions import Endpoint
+from poolward.observed.sockets import Endpoint
 
 _SHOWN = 3
 

@@ -16,7 +16,7 @@ from poolward import dsn
 from poolward.dsn import Connection
 from poolward.dsn_sockets import is_socket
 from poolward.errors import PoolwardError, Problem, Refused
-from poolward.observed.sessions import run_by_commands
+from poolward.observed.sockets import run_by_commands
 
 SOAK_SECONDS = 60.0
 HEALTH_TIMEOUT_SECONDS = 5.0

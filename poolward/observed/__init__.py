@@ -5,7 +5,8 @@ from poolward.observed.application import ApplicationState, Process, ServiceStat
 from poolward.observed.composed import SettingsFile
 from poolward.observed.pooler import ConfigValue, Console, File, PoolerState, Route
 from poolward.observed.server import DatabaseState, Function, HbaRule, Inside, Role, ServerState
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
+from poolward.observed.sessions import Backend, PooledClient, PooledServer, Sessions, Traffic
+from poolward.observed.sockets import Endpoint, Socket
 from poolward.observed.traces import Dependency, PoolerTraces, ServerTraces
 
 __all__ = [

@@ -14,7 +14,7 @@ from datetime import datetime
 from poolward.observed import composed
 from poolward.observed._answer import Unreadable, sections
 from poolward.observed.composed import Container, SettingsFile, Written
-from poolward.observed.sessions import LocalSocket, Socket, read_local_sockets, read_sockets, run_by_commands
+from poolward.observed.sockets import LocalSocket, Socket, read_local_sockets, read_sockets, run_by_commands
 
 # systemd.time(7), as format_timespan in systemd's time-util.c prints it
 _UNITS = {

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from poolward.observed._answer import Unreadable, sections
-from poolward.observed.sessions import Endpoint, told
+from poolward.observed.sockets import Endpoint, told
 
 
 @dataclass(frozen=True)

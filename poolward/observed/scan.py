@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from poolward.observed._answer import Unreadable, sections
-from poolward.observed.sessions import Endpoint
+from poolward.observed.sockets import Endpoint
 
 What = Literal[
     "advisory lock",

@@ -10,7 +10,8 @@ import pytest
 from poolward.acceptance import Sample, Terms, sample, unfit
 from poolward.evidence import Census, DirectSession
 from poolward.observed import Process, ServiceState
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Socket
+from poolward.observed.sessions import Backend, PooledClient, Sessions
+from poolward.observed.sockets import Endpoint, Socket
 
 RUNS = Process("web.service is active (running)", running=True, started=100.0, incarnation=100.0)
 STATE = ServiceState("/etc/web/env", RUNS, None, None, None, "200")

@@ -16,7 +16,8 @@ from poolward.errors import Refused
 from poolward.evidence import Seen
 from poolward.fleet import Fleet
 from poolward.observed import ApplicationState, Sessions, Traffic
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Socket
+from poolward.observed.sessions import Backend, PooledClient, PooledServer
+from poolward.observed.sockets import Endpoint, Socket
 from poolward.service import Address, moved_variables, settings_of
 from poolward.target import reached, standing, target, targets
 from tests.unit.samples import TRIXIE, group_data, hosts, pooler_state, server_state

@@ -15,7 +15,8 @@ from poolward.moves import Position
 from poolward.moving import Move, Run, is_restarted, variables
 from poolward.observed import ApplicationState, Unreadable
 from poolward.observed.application import Process
-from poolward.observed.sessions import PooledClient, run_by_commands
+from poolward.observed.sessions import PooledClient
+from poolward.observed.sockets import run_by_commands
 from poolward.service import Service
 from poolward.shell import SCRIPTS, services
 from tests.unit import samples

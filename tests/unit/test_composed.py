@@ -15,7 +15,8 @@ from poolward.dsn import Connection
 from poolward.errors import PoolwardError
 from poolward.evidence import Seen
 from poolward.observed import ApplicationState
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, Sessions, Traffic, run_by_commands
+from poolward.observed.sessions import Backend, PooledClient, Sessions, Traffic
+from poolward.observed.sockets import Endpoint, run_by_commands
 from poolward.service import Address, Service
 from poolward.shell import services
 from poolward.target import standing, target

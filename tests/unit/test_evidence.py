@@ -11,18 +11,8 @@ from hypothesis import strategies as st
 
 from poolward import evidence
 from poolward.evidence import Seen
-from poolward.observed.sessions import (
-    Backend,
-    Endpoint,
-    PooledClient,
-    PooledServer,
-    Sessions,
-    Socket,
-    Traffic,
-    read_local_sockets,
-    read_sockets,
-    told,
-)
+from poolward.observed.sessions import Backend, PooledClient, PooledServer, Sessions, Traffic
+from poolward.observed.sockets import Endpoint, Socket, read_local_sockets, read_sockets, told
 from poolward.shell import SCRIPTS
 
 APP, POOL, DB = "10.0.0.31", "10.0.0.21", "10.0.0.11"

@@ -28,7 +28,8 @@ from poolward.hazards import (
 )
 from poolward.holders import Presence, holders, identify, owners
 from poolward.observed.scan import Counted, LoginSetting, Scan, Sign, Statements, What
-from poolward.observed.sessions import Backend, Endpoint, PooledClient, PooledServer, Sessions, Socket, Traffic
+from poolward.observed.sessions import Backend, PooledClient, PooledServer, Sessions, Traffic
+from poolward.observed.sockets import Endpoint, Socket
 from poolward.service import Service
 from poolward.settings import Version
 from tests.unit import samples
