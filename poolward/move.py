@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import gevent
 
-from poolward import moves, remote, running, soaking, steps, target
+from poolward import moves, running, soaking, steps, target
 from poolward.acceptance import SETTLE_SECONDS, unfit
 from poolward.errors import PoolwardError, Unreachable, Unread
 from poolward.lease import LeaseLost
@@ -161,9 +161,8 @@ def _prove(move: Move, first: Witnessed | None) -> Proof:
     last = proof.last
     event = move.event("settled", direct=last.direct, pooled=last.pooled)
     forget = move.goal == "direct" and not move.entries
-    finish = services.script("finish_service", "mark it as proved", 15, move.service, forget=forget, event=event)
     # What is proved is not taken back because the mark could not be wiped off at once.
-    _patiently(move, partial(remote.must, move.host, finish))
+    _patiently(move, partial(steps.finish, move, event, forget=forget))
     if not proof.doubt:
         how = "" if move.service.now_and_then else f" for {soaking.seconds(move):g} s"
         move.run.say(f"✓ proved{how}: {last}")
@@ -236,6 +235,7 @@ def _back_as_it_was(back: Move) -> Proof | None:
     """The settings from before the move, byte by byte, and a service that runs with them; None if nothing was begun."""
     seen = steps.at_rest(back)
     if seen.state.unproved is None:
+        steps.clear(back, seen.state)
         return None
     # Asked before: an answer may be lost, and what was put back is not kept any more.
     back.kept = back.kept or seen.state.before is not None

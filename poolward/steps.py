@@ -127,6 +127,22 @@ def put_back(move: Move, seen: Witnessed) -> Witnessed:
     return move.witness.look()
 
 
+def finish(move: Move, event: str, *, forget: bool) -> None:
+    """Wipe off the mark of a move, and with `forget` what it kept; raises CommandFailed."""
+    command = services.script("finish_service", "mark it as proved", 15, move.service, forget=forget, event=event)
+    remote.must(move.host, command)
+
+
+def clear(move: Move, now: ServiceState) -> None:
+    """Leave nothing of a switch that its host's loss of power ended before it made the mark; raises CommandFailed.
+
+    Settings that differ from those before the move are of one that is proved, and what was kept is its way back.
+    """
+    then = move.first.state if move.first else None
+    if then and then.settings and now.settings and then.settings.content == now.settings.content:
+        finish(move, move.event("untouched"), forget=then.before is None)
+
+
 def at_rest(move: Move) -> Witnessed:
     """A look at what is true once nothing changes it any more: a command may outlive the connection it came by."""
     patience = move.patience

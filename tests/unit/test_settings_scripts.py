@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,49 @@ def test_what_an_interrupted_move_set_aside_is_no_way_back_for_a_later_first_mov
     act("finish_service", declared, forget=False)
     assert Path(f"{env_file}.before-poolward").read_bytes() == DIRECT
     assert sorted(os.listdir(env_file.parent)) == ["env", "env.before-poolward"]
+
+
+@pytest.fixture(params=["a file", "commands"])
+def held_in(request: pytest.FixtureRequest, env_file: Path) -> Service:
+    """A service whose settings are that file's, or what commands print of it."""
+    if request.param == "a file":
+        return Service("web", "app1", env_file=str(env_file))
+    written = ("sh", "-c", f"cat >{shlex.quote(str(env_file))}")
+    return Service("web", "app1", read_command=("cat", str(env_file)), write_command=written)
+
+
+@pytest.mark.parametrize("earlier", [False, True], ids=["a first move", "a move to another pooler"])
+@pytest.mark.parametrize("writes", range(1, 5))
+def test_a_loss_of_power_in_a_switch_leaves_a_way_back_to_where_it_was(
+    act: Act, held_in: Service, env_file: Path, tmp_path: Path, writes: int, earlier: bool
+) -> None:
+    """All of a switch dies at once after so many of its writes are on the disk: each is followed by `sync`."""
+    there, wanted = (POOLED, ELSEWHERE) if earlier else (DIRECT, POOLED)
+    if earlier:
+        switched(act, held_in, DIRECT, POOLED)
+        act("finish_service", held_in, forget=False)
+    at_first = left_by_moves(tmp_path)
+    shell_functions, counted = tmp_path / "scripts" / "common.sh", tmp_path / "counted"
+    whole = shell_functions.read_text()
+    dies = f'sync() {{ command sync "$@"; echo >>{counted}; [ $(wc -l <{counted}) != {writes} ] || kill -KILL 0; }}\n'
+    shell_functions.write_text(whole + dies)
+    killed = "Killed\nit was killed: it took longer than 20 s, or the host ran out of memory"
+    switched(act, held_in, there, wanted, again=earlier, fails=killed)
+    shell_functions.write_text(whole)
+    marked = any(path.name.endswith(("unproved", "unproved-poolward")) for path in left_by_moves(tmp_path))
+    if marked and env_file.read_bytes() == wanted:
+        act("take_back_service", held_in, wanted, "-")
+    act("finish_service", held_in, forget=not earlier)
+    assert env_file.read_bytes() == there
+    assert left_by_moves(tmp_path) == at_first
+
+
+def left_by_moves(tmp_path: Path) -> dict[Path, bytes]:
+    """Every file of the host's but its journal and its lock."""
+    folders = [folder for folder in (tmp_path / "etc", tmp_path / "state") if folder.exists()]
+    files = [path for folder in folders for path in folder.rglob("*")]
+    kept = [path for path in files if path.name not in ("journal.jsonl", "services.lock", "changed")]
+    return {path: b"" if path.is_dir() else path.read_bytes() for path in kept}
 
 
 def test_where_the_address_alone_goes_back_all_else_stays(act: Act, env_file: Path) -> None:
