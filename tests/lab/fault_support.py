@@ -225,6 +225,18 @@ def powered_off(lab: Lab, pooler: str) -> Iterator[None]:
         until(f"{pooler} serves again", lambda: on(lab, pooler, runs), timeout=60)
 
 
+@contextmanager
+def slow_to_mark(lab: Lab) -> Iterator[None]:
+    """A disk that takes its time for the mark of a move; what was kept before that is on it already."""
+    path = "/usr/local/sbin/sync"
+    body = 'case $* in unproved.part) sleep 20 ;; esac\nexec /usr/bin/sync "$@"'
+    on(lab, HOST, f"install -m 755 /dev/stdin {path} <<'END'\n#!/bin/sh\n{body}\nEND")
+    try:
+        yield
+    finally:
+        on(lab, HOST, f"rm {path}")
+
+
 def ssh_drops(lab: Lab, host: str) -> None:
     """Every ssh session ends; sshd itself takes new ones."""
     on(lab, host, "pgrep -u operator '^sshd' | xargs -r kill -KILL")

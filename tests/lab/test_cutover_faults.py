@@ -165,6 +165,15 @@ def test_the_host_of_the_service_loses_power(lab: Lab, original: Original, place
         ended_whole(lab, original, run)
 
 
+def test_the_host_of_the_service_loses_power_before_the_mark(lab: Lab, original: Original) -> None:
+    """What was kept for the way back is there, and nothing says of what."""
+    with faults.slow_to_mark(lab), moving(lab) as run:
+        until("the way back is kept", lambda: "env.before-poolward" in beside(lab, NAME), timeout=60, interval=0.1)
+        assert "env.unproved-poolward" not in beside(lab, NAME)
+        faults.host_loses_power(lab, HOST)
+        assert "were not touched" in ended_whole(lab, original, run)
+
+
 def test_the_host_of_the_server_loses_power_in_the_soak(lab: Lab, original: Original) -> None:
     with moving(lab, soak=5) as run:
         reaches(lab, run, SOAK)
