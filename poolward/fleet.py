@@ -6,7 +6,7 @@ This is the desired side, made by `declaration` from the inventory; what is true
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from poolward import settings
@@ -207,6 +207,11 @@ class Fleet:
         """
         hosts = [name for name, server in self.servers.items() if not server.hostless]
         return next(iter([*hosts, *(service.host for service in self.services), *self.poolers]))
+
+    def with_services_on(self, hosts: Iterable[str]) -> Fleet:
+        """The fleet for a run that concerns the services of these hosts alone, with the same keeper."""
+        wanted = {*hosts, self.keeper}
+        return replace(self, services=tuple(one for one in self.services if one.host in wanted))
 
     def units_behind(self, pooler: str) -> tuple[str, ...]:
         """The units on the pooler's own host that connect through it once they have moved, sorted."""

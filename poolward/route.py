@@ -55,8 +55,11 @@ def planned(state: State, goal: Goal, options: Options, say: Callable[[str], Non
     """Look at every service and plan the run; raises Refused with every reason why it may not begin."""
     fleet = inventory.read_fleet(state.inventory)
     asked_for = chosen(fleet, options)
-    mine = [declared.name for declared in asked_for if inventory.in_limit(state, declared.host)]
-    every = every_move(state, fleet, goal, options, say)
+    included = [declared for declared in asked_for if inventory.in_limit(state, declared.host)]
+    mine = [declared.name for declared in included]
+    # The host of a service that this run does nothing to may be down, and must not bar the way back of another.
+    concerned = fleet if goal == "pooled" else fleet.with_services_on(declared.host for declared in included)
+    every = every_move(state, concerned, goal, options, say)
     what = every.run.journal.what
     wanted = [one for one in every.moves if one.service.name in mine and one.service.name not in every.done]
     skipped = {declared.name: f"stays direct: {declared.direct}" for declared in fleet.services if not declared.moves}

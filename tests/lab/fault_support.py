@@ -214,15 +214,15 @@ def host_loses_power(lab: Lab, host: str) -> None:
 
 
 @contextmanager
-def powered_off(lab: Lab, pooler: str) -> Iterator[None]:
-    """A pooler's host that is gone for a while."""
-    docker("kill", lab.container(pooler))
+def powered_off(lab: Lab, host: str, unit: str = "pgbouncer.service") -> Iterator[None]:
+    """A host that is gone for a while, and back when that unit runs."""
+    docker("kill", lab.container(host))
     try:
         yield
     finally:
-        docker("start", lab.container(pooler))
-        runs = "systemctl is-active pgbouncer.service 2>/dev/null | grep -x active || :"
-        until(f"{pooler} serves again", lambda: on(lab, pooler, runs), timeout=60)
+        docker("start", lab.container(host))
+        runs = f"systemctl is-active {unit} 2>/dev/null | grep -x active || :"
+        until(f"{unit} runs on {host} again", lambda: on(lab, host, runs), timeout=60)
 
 
 @contextmanager

@@ -174,6 +174,22 @@ def test_the_host_of_the_service_loses_power_before_the_mark(lab: Lab, original:
         assert "were not touched" in ended_whole(lab, original, run)
 
 
+def test_a_rollback_needs_no_host_of_other_services(lab: Lab, original: Original) -> None:
+    run = cutover(NAME)
+    assert run.returncode == 0, run.text
+    with faults.powered_off(lab, "app2", "gateway.service"):
+        refused = rollback()
+        assert refused.returncode == 1, refused.text
+        assert "Without app2 there is a way back for: --data only=" in refused.text
+        assert NAME in refused.text.partition("--data only=")[2].splitlines()[0].split(",")
+        assert support.pooled(lab, NAME, POOLER), "nothing was changed"
+        run = rollback(NAME)
+        assert run.returncode == 0, run.text
+        assert "app2 cannot be reached: the way back leads past it." in run.text
+    everybody_is_back(lab)
+    assert whole(lab, original) == "direct"
+
+
 def test_the_host_of_the_server_loses_power_in_the_soak(lab: Lab, original: Original) -> None:
     with moving(lab, soak=5) as run:
         reaches(lab, run, SOAK)

@@ -213,3 +213,11 @@ def test_the_lease_is_kept_where_a_rollback_comes_anyway():
     assert lab().keeper == "db1"
     assert hostless().keeper == "app1"
     assert hostless(services=[]).keeper == "pool1"
+
+
+def test_a_run_for_some_hosts_keeps_the_lease_where_any_other_looks_for_it():
+    for fleet in (lab(), hostless()):
+        narrowed = fleet.with_services_on(["app2"])
+        assert narrowed.keeper == fleet.keeper
+        assert {one.host for one in narrowed.services} == {"app2"} | ({"app1"} if fleet.keeper == "app1" else set())
+        assert (narrowed.poolers, narrowed.servers) == (fleet.poolers, fleet.servers)
