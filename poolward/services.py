@@ -29,8 +29,9 @@ class Row:
     host: str
     unit: str
     standing: Standing
-    direct: int
-    pooled: int
+    direct: int | None
+    """Its sessions; None where its host could not be asked, as below."""
+    pooled: int | None
     since: float | None
     """When its process was started, in seconds of the epoch."""
     note: str = ""
@@ -45,7 +46,7 @@ class Services:
     clock: float
 
     unseen = ()
-    """A host that cannot be read is an error."""
+    """A server or pooler that cannot be read is an error, and of a service's host it is said in its row."""
 
     @property
     def differs(self) -> bool:
@@ -58,13 +59,17 @@ class Services:
         for bypass in self.bypasses:
             console.print(led("yellow", "past the pooler:", f" {bypass}"))
         unproved = [row.name for row in self.rows if row.standing == "pooled, not proved"]
-        pending = [row.name for row in self.rows if row.standing not in ("pooled", "left direct", "pooled, not proved")]
+        unknown = [row.name for row in self.rows if row.standing == "unknown"]
+        there = ("pooled", "left direct", "pooled, not proved", "unknown")
+        pending = [row.name for row in self.rows if row.standing not in there]
         if pending:
             console.print(led("bold", f"Not moved: {', '.join(pending)}.", " pyinfra -y INVENTORY deploy/cutover.py"))
         if unproved:
             todo = " Run each of them, and while it has sessions: pyinfra -y INVENTORY deploy/cutover.py"
             console.print(led("bold", f"Not proved: {', '.join(unproved)}.", todo))
-        if not pending and not unproved:
+        if unknown:
+            console.print(led("bold red", f"Not known: {', '.join(unknown)}.", " The last column says why."))
+        if not pending and not unproved and not unknown:
             console.print(led("bold green", "Every service is where it is declared to be."))
 
     def document(self) -> dict[str, Any]:
@@ -77,7 +82,10 @@ class Services:
 
 
 def make(path: str) -> Services:
-    """Look at the hosts of an inventory; raises PoolwardError when any of them cannot be read."""
+    """Look at the hosts of an inventory; raises PoolwardError when one of them cannot be read.
+
+    A service's own host may be gone: nothing is known of its services then, and the others are shown.
+    """
     with inventory.opened(path) as state:
         return _look(state, inventory.read_fleet(state.inventory))
 
@@ -85,12 +93,15 @@ def make(path: str) -> Services:
 def _look(state: State, fleet: Fleet) -> Services:
     if not fleet.services:
         raise PoolwardError("No service is declared.", "Declare `services` in group_data, in the order they move.")
-    seen = watch.look(state, fleet, witness.asked(fleet.services))
-    states = {s.name: seen.applications[s.host].services[s.name] for s in fleet.services if s.owner}
-    resolved = names.resolved(state, [s for s in fleet.services if s.moves], states, fleet)
+    seen = watch.look(state, fleet, witness.asked(fleet.services), without_applications=True)
+    there = [declared for declared in fleet.services if declared.host not in seen.gone]
+    states = {s.name: seen.applications[s.host].services[s.name] for s in there if s.owner}
+    resolved = names.resolved(state, [s for s in there if s.moves], states, fleet)
     rows: list[Row] = []
     for declared in fleet.services:
-        if declared.owner:
+        if why := seen.gone.get(declared.host):
+            rows.append(Row(declared.name, declared.host, declared.unit, "unknown", None, None, None, why))
+        elif declared.owner:
             census = evidence.census(seen.seen, declared.host, declared.owner)
             rows.append(_row(declared, states[declared.name], census, fleet, resolved.get(declared.name, {})))
     units: dict[str, list[str]] = {}

@@ -181,9 +181,11 @@ def standings(rows: Iterable[Row], clock: float) -> Table:
     table.add_column("", overflow="fold")
     styles = {"pooled": "green", "pooled, not proved": "yellow", "direct": "", "left direct": "dim"}
     for row in rows:
-        running = _duration(clock - row.since) if row.since is not None else "not running"
+        counts = ("?" if count is None else str(count) for count in (row.direct, row.pooled))
+        stopped = "?" if row.direct is None else "not running"
+        running = _duration(clock - row.since) if row.since is not None else stopped
         stands = Text(row.standing, styles.get(row.standing, "bold red"))
-        table.add_row(row.name, row.host, stands, str(row.direct), str(row.pooled), running, row.note)
+        table.add_row(row.name, row.host, stands, *counts, running, row.note)
     return table
 
 

@@ -54,6 +54,8 @@ class Look:
     seen: Seen
     silent: Mapping[str, str] = field(default_factory=dict)
     """By pooler that could not be asked why not: who is connected through it is not known."""
+    gone: Mapping[str, str] = field(default_factory=dict)
+    """By application host that could not be reached why not: where its services stand is not known."""
 
 
 def look(
@@ -64,14 +66,26 @@ def look(
     health_timeout: int = 5,
     log_since: Mapping[str, float] | None = None,
     without_poolers: bool = False,
+    without_applications: bool = False,
 ) -> Look:
     """Look at these services (by host) and at every pooler and server, in parallel; raises Unread if any is silent.
 
     `log_since` gives, by pooler and in its own clock, from when on its log is read. `without_poolers` is for a way back
-    to the server, which a pooler that cannot be asked must not bar.
+    to the server, which a pooler that cannot be asked must not bar; `without_applications` shows the others where an
+    application host cannot be reached.
     """
     since = log_since or {}
     silent: dict[str, str] = {}
+    gone: dict[str, str] = {}
+
+    def of_application(name: str) -> ApplicationState | None:
+        try:
+            return application(state, name, list(asked[name]), ports(fleet), health_timeout)
+        except Unreachable as error:
+            if not without_applications:
+                raise
+            gone[name] = error.message
+            return None
 
     def of_pooler(name: str) -> Traffic | None:
         try:
@@ -85,8 +99,7 @@ def look(
             return None
 
     jobs: dict[str, Callable[[], ApplicationState | Traffic | Sessions | None]] = {}
-    for name, services in asked.items():
-        jobs[f"application {name}"] = partial(application, state, name, list(services), ports(fleet), health_timeout)
+    jobs |= {f"application {name}": partial(of_application, name) for name in asked}
     jobs |= {f"pooler {name}": partial(of_pooler, name) for name in fleet.poolers}
     jobs |= {f"server {name}": partial(sessions, state, fleet, name) for name in fleet.servers}
     answers = survey.together(jobs)
@@ -103,6 +116,7 @@ def look(
             {name: found.local_sockets for name, found in applications.items()},
         ),
         silent,
+        gone,
     )
 
 

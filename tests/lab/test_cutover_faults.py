@@ -183,6 +183,10 @@ def test_a_rollback_needs_no_host_of_other_services(lab: Lab, original: Original
         assert "Without app2 there is a way back for: --data only=" in refused.text
         assert NAME in refused.text.partition("--data only=")[2].splitlines()[0].split(",")
         assert support.pooled(lab, NAME, POOLER), "nothing was changed"
+        shown = faults.services()
+        assert (shown["gateway"]["standing"], shown["gateway"]["direct"]) == ("unknown", None)
+        assert "app2 cannot be reached" in shown["gateway"]["note"]
+        assert shown[NAME]["standing"] == "pooled"
         run = rollback(NAME)
         assert run.returncode == 0, run.text
         assert "app2 cannot be reached: the way back leads past it." in run.text
