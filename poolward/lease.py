@@ -10,11 +10,13 @@ import socket
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pyinfra.api import Host
 
 from poolward import remote, shell
 from poolward.errors import PoolwardError
+from poolward.observed import Unreadable
 
 SECONDS = 120
 """How long a lease lives without being renewed; a run renews it at each step and in every look of a proof, for longer
@@ -49,16 +51,19 @@ class Lease:
         Raises PoolwardError with who holds it, why and since when, unless that one has expired or its process is gone
         on this very machine.
         """
-        state, seconds, says, owner = self._ask()
+        state, seconds, says, owner = self._ask("take")
         if state == "held" and _is_gone(says):
-            state, seconds, says, owner = self._ask(instead_of=owner)
+            state, seconds, says, owner = self._ask("take", instead_of=owner)
         if state == "held":
-            raise PoolwardError(
-                f"Another run holds the fleet: {_told(says)}.",
-                f"Wait for its end. If it died on another machine, its lease expires by itself in {seconds} s.",
-            )
+            raise _held(says, seconds)
         self._until = time.monotonic() + SECONDS
         return f"took over the lease of {_told(says)}, which ended without giving it back" if state == "after" else ""
+
+    def refuse_if_held(self) -> None:
+        """Raise PoolwardError as `take` does, and take nothing."""
+        state, seconds, says, _ = self._ask("look")
+        if state == "held" and not _is_gone(says):
+            raise _held(says, seconds)
 
     def renew(self, during: float = 0) -> None:
         """Renew it when a quarter of it has passed; raises LeaseLost when somebody else has it by now.
@@ -81,11 +86,15 @@ class Lease:
         remote.must(self.host, self._command("release", "give the lease on the fleet back"))
         self._until = 0.0
 
-    def _ask(self, instead_of: str = "") -> tuple[str, str, str, str]:
+    def _ask(self, action: Literal["look", "take"], instead_of: str = "") -> tuple[str, str, str, str]:
         """`held`, `after` or `free`; for how many seconds still, or since when; who says what of itself; its token."""
-        answer = remote.must(self.host, self._command("take", "take the lease on the fleet", instead_of))
+        purpose = {"look": "look who holds the fleet", "take": "take the lease on the fleet"}[action]
+        answer = remote.must(self.host, self._command(action, purpose, instead_of))
         first, _, says = answer.partition("\n")
-        state, seconds, owner = first.split()
+        try:
+            state, seconds, owner = first.split()
+        except ValueError:
+            raise Unreadable(f"{self.host.name}: nobody can tell whether another run holds the fleet.") from None
         return state, seconds, says.strip(), owner
 
     def _command(self, action: str, purpose: str, instead_of: str = "", seconds: int = SECONDS) -> shell.Command:
@@ -109,6 +118,13 @@ class Lease:
             seconds=seconds,
             instead_of=instead_of,
         )
+
+
+def _held(says: str, seconds: str) -> PoolwardError:
+    return PoolwardError(
+        f"Another run holds the fleet: {_told(says)}.",
+        f"Wait for its end. If it died on another machine, its lease expires by itself in {seconds} s.",
+    )
 
 
 def _is_gone(says: str) -> bool:

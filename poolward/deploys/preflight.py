@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -17,6 +18,7 @@ from poolward.bill import MAY_LEAVE
 from poolward.desired import pooler_config
 from poolward.errors import PoolwardError, Refused
 from poolward.fleet import Fleet
+from poolward.lease import Lease
 from poolward.survey import Survey
 
 T = TypeVar("T")
@@ -113,6 +115,7 @@ def _make(run: State) -> Plan:
         for line in auth_users.notes(seen.fleet.poolers[name], found.package_version or found.candidate):
             logger.warning(line)
     pending = _announce(seen)
+    _refuse_beside_a_cutover(run, seen, pending)
     poolers = [name for name in seen.poolers if inventory.in_limit(run, name)]
     acting: dict[str, str] = {}
     for name in (*seen.servers, *seen.released):
@@ -121,6 +124,16 @@ def _make(run: State) -> Plan:
         elif poolers:
             acting[name] = poolers[0]
     return Plan(seen, acting, _waves(poolers, pending))
+
+
+def _refuse_beside_a_cutover(run: State, seen: Survey, pending: set[str]) -> None:
+    """A pooler that changes while a service moves to it would have that move fail, or its proof mean nothing.
+
+    A deploy speaks to no application host: where one keeps the lease, nobody is asked.
+    """
+    keeper = seen.fleet.keeper
+    if keeper in {*seen.servers, *seen.poolers} and any(seen.poolers[name].active for name in pending):
+        Lease(inventory.host(run, keeper), uuid.uuid4().hex, "deploy PgBouncer").refuse_if_held()
 
 
 def _waves(poolers: list[str], pending: set[str]) -> tuple[tuple[str, ...], ...]:

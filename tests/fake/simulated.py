@@ -109,6 +109,9 @@ class SimulatedServer(Simulated):
             del roles["roles"][role], kinds[role]
         return f"@server\n{json.dumps(roles)}\n@passwords\n{json.dumps(kinds)}\n@{rest}"
 
+    def _lease(self) -> str:
+        return "free 0 -\n\n"
+
     def _make_secrets(self) -> str:
         self.secrets_made = True
         return self._secrets()

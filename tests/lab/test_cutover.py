@@ -13,7 +13,7 @@ from lab.topology import REPOSITORY, Lab
 from lab.wait import until
 from tests.lab import cutover_support as support
 from tests.lab.cutover_support import beside, cutover, direct, pooled, rollback, settings_file, sockets
-from tests.lab.support import on, pyinfra
+from tests.lab.support import deployed, on, pyinfra, running_config, settings_with
 from tests.unit.samples import group_data
 
 pytestmark = pytest.mark.usefixtures("as_declared", "all_direct")
@@ -172,6 +172,11 @@ def test_a_second_operator_is_refused_with_who_holds_the_fleet_and_why(lab: Lab)
         assert "Another run holds the fleet: alice on elsewhere (pid 7)" in run.text
         assert "run a cutover" in run.text
         assert beside(lab, NAME) == ["env"]
+        deploy = pyinfra(data=settings_with(server_idle_timeout=451))
+        assert deploy.returncode == 1
+        assert "Another run holds the fleet: alice on elsewhere (pid 7)" in deploy.text
+        assert running_config(lab, POOLER)["server_idle_timeout"] != "451"
+        assert deployed().totals["success"] == 0, "what changes no pooler bothers no move"
         # The same lease, expired: taken over, with a line that says so.
         on(lab, "db1", f"sed -i '1s/.*/1 other/' {lease}")
         run = cutover(NAME)
