@@ -101,7 +101,8 @@ def _move(events: Sequence[Event]) -> Move:
         seconds=_seconds(begun, proof, end),
         longest_wait=max((wait for look in looks if (wait := look.number("longest_wait")) is not None), default=None),
         settings=f"{', '.join(switched.texts('variables'))} in {switched.text('path')}" if switched else "",
-        touched=bool(switched or restarts or _last(events, "restarting")),
+        # A switch that is journaled here need not have begun on the host, which says so once it is asked.
+        touched=not _last(events, "untouched") and bool(switched or restarts or _last(events, "restarting")),
         result=result,
         reasons=tuple(dict.fromkeys(reason for event in events if (reason := event.text("reason")))),
         hint=next((hint for event in reversed(events) if (hint := event.text("hint"))), ""),

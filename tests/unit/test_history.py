@@ -101,6 +101,13 @@ def test_a_job_that_was_not_seen_at_work_on_its_way_back_is_not_told_as_proved()
     assert "by its settings; nobody has seen it run with them since" in found.steps[0].text
 
 
+def test_a_switch_that_the_host_never_began_touched_nothing() -> None:
+    made = [*taken_back()[:2], event(5, "switched", "shop", path="/etc/shop/env", variables=["DATABASE_URL"])]
+    found = of(*made, event(6, "failed", "shop", reason="app1: the connection broke"), event(60, "untouched", "shop"))
+    (move,) = found.history.moves
+    assert (move.result, move.touched) == (Result.FAILED, False)
+
+
 def test_a_service_that_is_stuck_says_what_to_do_by_hand() -> None:
     commands = ["cp --preserve=all /etc/shop/env.before-poolward /etc/shop/env", "systemctl restart shop.service"]
     made = [*taken_back()[:6], event(44, "stuck", "shop", reason="both ways failed", commands=commands)]
