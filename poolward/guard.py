@@ -9,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from poolward.errors import PoolwardError
 from poolward.operations.receipt import RECEIPT
@@ -57,15 +58,22 @@ def _check(script: Path, inventory: str, options: Sequence[str]) -> None:
 
 
 def _wait(command: Sequence[str], environment: dict[str, str]) -> int:
-    """Wait for the child; on Ctrl-C let it end by itself, because it has received the signal too."""
-    child = subprocess.Popen(command, env=environment)
+    """Wait for the child; on Ctrl-C let it end by itself, because it has received the signal too.
+
+    The signal is noted and not raised: wherever an exception came in the midst of starting or awaiting a process, it
+    would leave that alone, or get lost.
+    """
     interrupted = False
-    while True:
-        try:
-            code = child.wait()
-            break
-        except KeyboardInterrupt:
-            interrupted = True
+
+    def note(_signal: int, _frame: FrameType | None) -> None:
+        nonlocal interrupted
+        interrupted = True
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        code = subprocess.Popen(command, env=environment).wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
     if interrupted or code == -signal.SIGINT:
         raise PoolwardError(
             "Interrupted: the remaining operations did not run.",
