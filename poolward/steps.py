@@ -129,7 +129,7 @@ def put_back(move: Move, seen: Witnessed) -> Witnessed:
 
 def finish(move: Move, event: str, *, forget: bool) -> None:
     """Wipe off the mark of a move, and with `forget` what it kept; raises CommandFailed."""
-    command = services.script("finish_service", "mark it as proved", 15, move.service, forget=forget, event=event)
+    command = services.script("finish_service", "wipe off its mark", 15, move.service, forget=forget, event=event)
     remote.must(move.host, command)
 
 

@@ -13,15 +13,14 @@ from dataclasses import dataclass
 from poolward.app_local import is_loopback
 from poolward.dsn import Connection
 from poolward.dsn_sockets import is_socket, no_socket_in_jdbc
+from poolward.entries import entry_taken, pool_mode
 from poolward.errors import PoolwardError, Problem, Refused
-from poolward.fleet import Entry, Fleet, Pooler, Server
+from poolward.fleet import Fleet, Pooler, Server
 from poolward.moves import Settings
 from poolward.service import Address, Service, settings_of
 
 Resolved = Mapping[str, Collection[str]]
 """Addresses by host name, as the service's own host resolves them."""
-
-_MODES = ("session", "transaction", "statement")
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ def target(service: Service, fleet: Fleet, connection: Connection, resolved: Res
     """
     server, dbname = _server_of(service, fleet, connection, resolved or {})
     host, port, poolers = _front(service, fleet)
-    entries = {pooler.name: _entry(service, pooler, server, dbname, connection.user) for pooler in poolers}
+    entries = {pooler.name: entry_taken(service, pooler, server, dbname, connection.user) for pooler in poolers}
     names = {entry.name for entry in entries.values()}
     if len(names) > 1:
         told = ", ".join(f"{entry.name} on {pooler}" for pooler, entry in entries.items())
@@ -53,7 +52,7 @@ def target(service: Service, fleet: Fleet, connection: Connection, resolved: Res
     entry, pooler = next(iter(entries.values())), poolers[0]
     if is_socket(host) and connection.shape == "jdbc":
         raise no_socket_in_jdbc()
-    return Target(Address(host, port, entry.name), entry.name, _mode(pooler, entry), tuple(entries), server.name)
+    return Target(Address(host, port, entry.name), entry.name, pool_mode(pooler, entry), tuple(entries), server.name)
 
 
 def targets(
@@ -243,35 +242,6 @@ def split_address(text: str) -> tuple[str, int]:
     if host.startswith("[") != (":" in host):
         raise ValueError("an IPv6 address stands in [ ]")
     return host.strip("[]"), int(port)
-
-
-def _entry(service: Service, pooler: Pooler, server: Server, dbname: str, role: str) -> Entry:
-    """The entry of a pooler that serves this database in the wanted pool."""
-    serving = [
-        entry
-        for entry in pooler.entries
-        if (entry.server, entry.dbname) == (server.name, dbname) and entry.keys.get("user", role) == role
-    ]
-    if service.pool in _MODES:
-        fitting = [entry for entry in serving if _mode(pooler, entry) == service.pool]
-    else:
-        fitting = [entry for entry in serving if entry.name == service.pool]
-    named_so = [entry for entry in fitting if entry.name == dbname]
-    if len(fitting) == 1 or named_so:
-        return named_so[0] if named_so else fitting[0]
-    if fitting:
-        names = ", ".join(entry.name for entry in fitting)
-        raise PoolwardError(f"{pooler.name} has several entries for {dbname}: {names}.", 'Name one in "pool".')
-    has = ", ".join(f"{entry.name} (pool_mode {_mode(pooler, entry)})" for entry in serving) or "none at all"
-    what = f"in pool_mode {service.pool}" if service.pool in _MODES else f"called {service.pool}"
-    raise PoolwardError(
-        f"{pooler.name} has no entry {what} for the database {dbname} of {server.name}; it has {has}.",
-        "Add one to pgbouncer_databases and deploy it first.",
-    )
-
-
-def _mode(pooler: Pooler, entry: Entry) -> str:
-    return str(entry.keys.get("pool_mode", pooler.effective("pool_mode"))).lower()
 
 
 def _same(service: Service, host: str, address: str, inventory_name: str, resolved: Resolved) -> bool:

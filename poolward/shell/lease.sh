@@ -1,5 +1,6 @@
 # The fleet's one lock, as a lease: it expires by this host's clock unless it is renewed.
-# variables: action (look, take, renew or release), token, holder (one line of JSON), seconds, instead_of (a token to replace)
+# variables: action (look, take, renew or release), token, holder (one line of JSON), seconds,
+#   instead_of (a token to replace)
 file=$state_dir/lease
 read_lease() {
     now=$(date +%s)
